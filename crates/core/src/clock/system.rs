@@ -1,0 +1,148 @@
+//! The system's time: the processor's counter if the kernel keeps time by it, else std.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the machine's clocks"
+)]
+
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+
+use std::sync::Mutex;
+
+use super::Instant;
+use super::anchor::{Line, Pace, Published, Sample};
+
+/// Where the kernel says which clock source it trusts.
+const CLOCK_SOURCE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+/// The first line rests on a short calibration, so it is drawn anew soon.
+const FIRST_LINE_NS: u64 = 10_000_000;
+
+/// The calibration of this process's clock, the one thing about time that is process-wide.
+static TIME: OnceLock<Time> = OnceLock::new();
+
+enum Time {
+    Counter(Box<Counter>),
+    Std(std::time::Instant),
+}
+
+struct Counter {
+    ticks: quanta::Clock,
+    origin: std::time::Instant,
+    published: Published,
+    pace: Mutex<Pace>,
+}
+
+#[inline]
+pub(super) fn now() -> Instant {
+    match TIME.get_or_init(calibrate) {
+        Time::Counter(counter) => counter.now(),
+        Time::Std(origin) => {
+            Instant::from_nanos(u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        }
+    }
+}
+
+pub(super) fn unix_time() -> Duration {
+    // Before 1970 there is nothing that a date or an identifier could be made from.
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+#[cold]
+fn calibrate() -> Time {
+    let trusted = std::fs::read_to_string(CLOCK_SOURCE)
+        .is_ok_and(|source| matches!(source.trim(), "tsc" | "arch_sys_counter"));
+    if trusted {
+        Time::Counter(Box::new(Counter::calibrate()))
+    } else {
+        Time::Std(std::time::Instant::now())
+    }
+}
+
+impl Counter {
+    fn calibrate() -> Self {
+        let ticks = quanta::Clock::new();
+        let origin = std::time::Instant::now();
+        let first = Sample {
+            tick: ticks.raw(),
+            kernel_ns: 0,
+        };
+        // Nanoseconds in 2³² ticks are nanoseconds per tick times 2³².
+        let slope = ticks.delta_as_nanos(0, 1 << 32);
+        let line = Line::new(first.tick, 0, slope, FIRST_LINE_NS);
+        Self {
+            ticks,
+            origin,
+            published: Published::new(&line),
+            pace: Mutex::new(Pace::new(first)),
+        }
+    }
+
+    #[inline]
+    fn now(&self) -> Instant {
+        let (nanos, due) = self.published.read(|| self.ticks.raw());
+        if due {
+            self.redraw();
+        }
+        Instant::from_nanos(nanos)
+    }
+
+    #[cold]
+    fn redraw(&self) {
+        self.published.redraw(|old| {
+            let mut pace = self
+                .pace
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            let (line, next) = pace.next_line(old, self.sample());
+            *pace = next;
+            line
+        });
+    }
+
+    /// Both clocks at one moment: the tightest of a few tries, since the thread may be interrupted
+    /// between the two.
+    fn sample(&self) -> Sample {
+        let try_once = |_| {
+            let before = self.ticks.raw();
+            let kernel = self.origin.elapsed();
+            let after = self.ticks.raw();
+            let sample = Sample {
+                tick: before + after.saturating_sub(before) / 2,
+                kernel_ns: u64::try_from(kernel.as_nanos()).unwrap_or(u64::MAX),
+            };
+            (after.saturating_sub(before), sample)
+        };
+        let tightest = (0..4).map(try_once).min_by_key(|(width, _)| *width);
+        tightest.map_or(
+            Sample {
+                tick: 0,
+                kernel_ns: 0,
+            },
+            |(_, sample)| sample,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_never_goes_back_on_one_thread_while_others_redraw() {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut last = now();
+                    for _ in 0..200_000 {
+                        let next = now();
+                        assert!(next >= last, "{next:?} after {last:?}");
+                        last = next;
+                    }
+                });
+            }
+        });
+    }
+}

@@ -1,0 +1,1 @@
+//! Stories that run: see the files beside this one.
