@@ -220,15 +220,16 @@ mod tests {
     fn follow(ppm: i64, guess: i64, steps: &[u64]) -> Vec<(u64, u64)> {
         let tick_at = |ns: u64| {
             let rate = 2_600_000_000_i128 * (1_000_000 + i128::from(ppm)) / 1_000_000;
-            u64::try_from(i128::from(ns) * rate / 1_000_000_000).unwrap()
+            u64::try_from(i128::from(ns) * rate / 1_000_000_000).unwrap_or(u64::MAX)
         };
-        let slope = (1_u64 << 32) as f64 / 2.6 * (1.0 + guess as f64 / 1e6);
+        let exact = (1_i64 << 32) * 10 / 26;
+        let slope = (exact + exact / 1_000_000 * guess).unsigned_abs();
         let first = Sample {
             tick: tick_at(0),
             kernel_ns: 77,
         };
         let mut pace = Pace::new(first);
-        let mut line = Line::new(first.tick, 0, slope as u64, 10_000_000);
+        let mut line = Line::new(first.tick, 0, slope, 10_000_000);
         let mut now = 0;
         steps
             .iter()

@@ -1,0 +1,195 @@
+//! One bucket behind one atomic word.
+
+use stanchion_core::Instant;
+
+use crate::gcra::{Gcra, Moment, Verdict};
+use crate::status::{Rejected, Status};
+use crate::sync::{AtomicU64, Ordering, pause};
+
+/// The TAT of one bucket, changed by compare-and-swap, and the era in which it was last known to
+/// be readable.
+///
+/// The era changes after 52 days at the earliest, and is only compared otherwise; it stands beside
+/// the word, in the same cache line.
+#[derive(Debug)]
+pub(crate) struct Cell {
+    tat: AtomicU64,
+    era: AtomicU64,
+}
+
+/// Stands for the era while one thread empties a word that was forgotten.
+const RESETTING: u64 = u64::MAX;
+
+impl Cell {
+    /// A full bucket.
+    pub(crate) fn new() -> Self {
+        Self {
+            tat: AtomicU64::new(0),
+            era: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes `cost` at `now`, or refuses and writes nothing.
+    #[inline]
+    pub(crate) fn check(&self, gcra: &Gcra, now: Instant, cost: u64) -> Result<Status, Rejected> {
+        if let Some(decision) = gcra.trivial(cost, || self.peek(gcra, now)) {
+            return decision;
+        }
+        let now = self.moment(gcra, now);
+        // Relaxed throughout: the word is all there is, nothing else is published through it.
+        let mut tat = self.tat.load(Ordering::Relaxed);
+        loop {
+            let ahead = Gcra::ahead(tat, now);
+            let next = match gcra.decide(ahead, now, cost) {
+                Verdict::Admit(next) => next,
+                Verdict::Refuse => {
+                    return Err(Rejected::exceeded(Status::new(*gcra, ahead), cost));
+                }
+            };
+            match self
+                .tat
+                .compare_exchange_weak(tat, next, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => return Ok(Status::new(*gcra, next.wrapping_sub(now))),
+                Err(changed) => tat = changed,
+            }
+        }
+    }
+
+    /// Where the bucket stands at `now`.
+    pub(crate) fn peek(&self, gcra: &Gcra, now: Instant) -> Status {
+        let now = self.moment(gcra, now);
+        Status::new(*gcra, Gcra::ahead(self.tat.load(Ordering::Relaxed), now))
+    }
+
+    /// `now` in units, with the word made readable for its era.
+    #[inline]
+    fn moment(&self, gcra: &Gcra, now: Instant) -> u64 {
+        let moment = gcra.moment(now);
+        // Acquire pairs with the Release in `enter`: who sees the era sees the word emptied for it.
+        if moment.era == self.era.load(Ordering::Acquire) {
+            moment.units
+        } else {
+            self.enter(gcra, moment)
+        }
+    }
+
+    /// Brings the word into the era of `now`; returns `now` in units, or the start of the cell's
+    /// era if the clock went back beyond it.
+    #[cold]
+    fn enter(&self, gcra: &Gcra, now: Moment) -> u64 {
+        let mut spins = 0;
+        loop {
+            let era = self.era.load(Ordering::Acquire);
+            if era == RESETTING {
+                pause(&mut spins);
+            } else if era >= now.era {
+                let start = gcra.moment(gcra.start_of(era)).units;
+                return if era == now.era { now.units } else { start };
+            } else if era + 1 == now.era {
+                // Still readable. A TAT that has passed is as good as now, and now is readable
+                // for two eras more; the bucket is full either way, so nobody notices.
+                let tat = self.tat.load(Ordering::Relaxed);
+                let raised = Gcra::ahead(tat, now.units) > 0
+                    || self
+                        .tat
+                        .compare_exchange(tat, now.units, Ordering::Relaxed, Ordering::Relaxed)
+                        .is_ok();
+                if raised {
+                    let _ = self.era.compare_exchange(
+                        era,
+                        now.era,
+                        Ordering::Release,
+                        Ordering::Relaxed,
+                    );
+                }
+            } else if self
+                .era
+                .compare_exchange(era, RESETTING, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+            {
+                // Nobody took anything for a whole era, so the bucket is full. Only this thread
+                // says so; the others wait for the era.
+                self.tat.store(now.units, Ordering::Relaxed);
+                self.era.store(now.era, Ordering::Release);
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(stanchion_loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Quota;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    /// Idle times around every wrap of the finest units, up to 30 years: the bucket is full.
+    #[test]
+    fn a_bucket_that_was_forgotten_is_full() {
+        let gcra = Gcra::new(&Quota::new(1021, Duration::from_secs(1)).unwrap());
+        let wrap = Duration::from_nanos(u64::MAX / 1021);
+        for times in 0..50 {
+            for minus in [
+                Duration::ZERO,
+                Duration::from_millis(1),
+                Duration::from_secs(1),
+                DAY * 30,
+            ] {
+                let cell = Cell::new();
+                let start = Instant::ZERO + DAY;
+                assert!(cell.check(&gcra, start, 1021).is_ok());
+                assert!(cell.check(&gcra, start, 1).is_err());
+                let idle = (wrap * times + wrap / 4).saturating_sub(minus).max(DAY);
+                let status = cell.peek(&gcra, start + idle);
+                assert_eq!(status.remaining(), 1021, "idle for {idle:?}");
+                assert!(cell.check(&gcra, start + idle, 1021).is_ok());
+                assert!(cell.check(&gcra, start + idle, 1).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn thirty_years_of_use_keep_the_rate() {
+        let gcra = Gcra::new(&Quota::new(1021, DAY).unwrap().with_burst(7).unwrap());
+        let cell = Cell::new();
+        let mut now = Instant::ZERO;
+        let mut admitted = 0_u128;
+        // Demand every 20 days and, in between, every few hours for a while.
+        while now.as_nanos() < 30 * 365 * 86_400_000_000_000 {
+            for _ in 0..9 {
+                while cell.check(&gcra, now, 1).is_ok() {
+                    admitted += 1;
+                }
+                assert!(cell.peek(&gcra, now).reset_after() <= DAY);
+                now += DAY / 7;
+            }
+            assert_eq!(cell.peek(&gcra, now).remaining(), 7);
+            now += DAY * 20;
+        }
+        assert!(admitted > 4_000, "{admitted}");
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_over_an_era_admits_nothing_twice() {
+        let gcra = Gcra::new(&Quota::new(1021, Duration::from_secs(1)).unwrap());
+        let cell = Cell::new();
+        let late = Instant::ZERO + DAY * 200;
+        assert!(cell.check(&gcra, late, 1021).is_ok());
+        for back in [
+            Duration::from_nanos(1),
+            Duration::from_secs(1),
+            DAY,
+            DAY * 60,
+            DAY * 200,
+        ] {
+            assert!(cell.check(&gcra, late - back, 1).is_err(), "{back:?} back");
+        }
+        assert!(
+            cell.check(&gcra, late + Duration::from_secs(1), 1021)
+                .is_ok()
+        );
+    }
+}

@@ -1,0 +1,159 @@
+//! The generic cell rate algorithm, the token bucket in one number.
+//!
+//! A bucket is told by its *theoretical arrival time* (TAT): the moment at which it will be full
+//! again. A request for `n` moves it `n` steps on, from now or from where it stands, whichever is
+//! later; and it may, as long as it then lies no more than `burst` steps ahead of now.
+//!
+//! ```text
+//! new = max(tat, now) + n · step
+//! admit  iff  new − now ≤ burst · step
+//! ```
+//!
+//! Time is counted in units of 1/scale ns, in which a step is a whole number, so nothing is ever
+//! rounded between two admissions. Units of 1/1024 ns would fill 64 bits in 208 days. So both
+//! times are kept modulo 2⁶⁴, and the *era* of the last touch tells a bucket that waits for the
+//! future from one that was forgotten in the past: see [`Gcra::era`].
+//!
+//! Source: ITU-T I.371, annex A (virtual scheduling algorithm).
+
+use std::time::Duration;
+
+use stanchion_core::Instant;
+
+use crate::{Quota, Rejected, Status};
+
+/// A TAT that lies further ahead than this cannot be: it lies in the past.
+const AHEAD_MAX: u64 = 1 << 62;
+
+/// A quota in the terms of the algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gcra {
+    /// Units per nanosecond, 1 to 1024.
+    scale: u64,
+    /// Units from one admission to the next.
+    step: u64,
+    /// Units that a full burst takes to refill; at most 2⁶⁰.
+    tolerance: u64,
+    burst: u64,
+    era_shift: u32,
+}
+
+/// A moment in units: modulo 2⁶⁴, and the era that it lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    pub(crate) units: u64,
+    pub(crate) era: u64,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Admitted, with this new TAT.
+    Admit(u64),
+    /// Refused for now.
+    Refuse,
+}
+
+impl Gcra {
+    pub(crate) fn new(quota: &Quota) -> Self {
+        Self {
+            scale: quota.scale(),
+            step: quota.step(),
+            tolerance: quota.burst() * quota.step(),
+            burst: quota.burst(),
+            era_shift: 62 - quota.scale().next_power_of_two().ilog2(),
+        }
+    }
+
+    pub(crate) fn burst(&self) -> u64 {
+        self.burst
+    }
+
+    #[inline]
+    pub(crate) fn moment(&self, now: Instant) -> Moment {
+        Moment {
+            units: now.as_nanos().wrapping_mul(self.scale),
+            era: self.era(now),
+        }
+    }
+
+    /// The era of a moment: a stretch of time of at most 2⁶² and more than 2⁶¹ units (52 days for
+    /// the finest units, 146 years for nanoseconds).
+    ///
+    /// A TAT never lies more than 2⁶⁰ units ahead. So one that was touched two eras ago or
+    /// earlier has passed, whatever its number says; and one that was touched in this era or the
+    /// last is at most 2⁶³ units old, so [`Gcra::ahead`] reads it rightly.
+    #[inline]
+    pub(crate) fn era(&self, now: Instant) -> u64 {
+        now.as_nanos() >> self.era_shift
+    }
+
+    /// The first moment of an era.
+    pub(crate) fn start_of(&self, era: u64) -> Instant {
+        Instant::from_nanos(era << self.era_shift)
+    }
+
+    /// How far `tat` lies ahead of `now`, in units; 0 if it has passed.
+    #[inline]
+    pub(crate) fn ahead(tat: u64, now: u64) -> u64 {
+        match tat.wrapping_sub(now) {
+            ahead if ahead <= AHEAD_MAX => ahead,
+            _ => 0,
+        }
+    }
+
+    /// Decides what needs no state: a cost of 0 is admitted, one above the burst never is. `status`
+    /// is asked only then.
+    #[inline]
+    pub(crate) fn trivial(
+        &self,
+        cost: u64,
+        status: impl FnOnce() -> Status,
+    ) -> Option<Result<Status, Rejected>> {
+        if cost == 0 {
+            Some(Ok(status()))
+        } else if cost > self.burst {
+            Some(Err(Rejected::cost_above_burst(status(), cost)))
+        } else {
+            None
+        }
+    }
+
+    /// Decides on `cost` at `now`, for a bucket whose TAT lies `ahead`. `cost` is at most `burst`.
+    #[inline]
+    pub(crate) fn decide(&self, ahead: u64, now: u64, cost: u64) -> Verdict {
+        debug_assert!(cost <= self.burst, "the caller refuses what can never fit");
+        let ahead = ahead.saturating_add(cost.wrapping_mul(self.step));
+        if ahead <= self.tolerance {
+            Verdict::Admit(now.wrapping_add(ahead))
+        } else {
+            Verdict::Refuse
+        }
+    }
+
+    /// What a bucket whose TAT lies `ahead` would admit at once.
+    pub(crate) fn remaining(&self, ahead: u64) -> u64 {
+        self.tolerance.saturating_sub(ahead) / self.step
+    }
+
+    /// How long until `cost` fits, if nothing else is admitted; rounded up to a nanosecond.
+    pub(crate) fn wait(&self, ahead: u64, cost: u64) -> Duration {
+        let needed = ahead.saturating_add(cost.saturating_mul(self.step));
+        self.duration(needed.saturating_sub(self.tolerance))
+    }
+
+    /// `units` as a duration, rounded up to a nanosecond.
+    pub(crate) fn duration(&self, units: u64) -> Duration {
+        Duration::from_nanos(units.div_ceil(self.scale))
+    }
+
+    /// `units` as a duration, rounded down to a nanosecond.
+    pub(crate) fn duration_down(&self, units: u64) -> Duration {
+        Duration::from_nanos(units / self.scale)
+    }
+
+    /// `nanos` in units; what is too far to count is "too far ahead for any cost".
+    pub(crate) fn units(&self, nanos: u64) -> u64 {
+        nanos.saturating_mul(self.scale)
+    }
+}

@@ -1,0 +1,274 @@
+//! A hash table of buckets that never grows and is never swept.
+//!
+//! A bucket that is full again says nothing that an absent one does not, so its slot is free for
+//! the next key that needs one; that is all the collection there is. Each key has two lines where
+//! its bucket may stand. If eight other keys fill both, one of them is moved to *its* other line;
+//! if none can move, the key shares the overflow cell with whoever else found no room.
+
+use stanchion_core::Instant;
+
+use super::line::{Entry, Fingerprint, Line, Locked, SLOTS};
+use crate::cell::Cell;
+use crate::gcra::{Gcra, Moment, Verdict};
+use crate::status::{Rejected, Status};
+use crate::sync::{AtomicU64, Ordering};
+
+/// Slots for every ten keys: at 70 % almost every new key finds a place in one of its two lines.
+const SLOTS_PER_TEN_KEYS: usize = 14;
+const FLOORS: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Table {
+    lines: Box<[Line]>,
+    /// The latest nanosecond at which a bucket that lost its slot had been full, by its
+    /// fingerprint. A new bucket starts no earlier, so a clock that goes back finds nothing
+    /// forgotten.
+    floors: Box<[Floor]>,
+    overflow: Cell,
+    overflowed: AtomicU64,
+}
+
+#[derive(Debug)]
+#[repr(align(64))]
+struct Floor(AtomicU64);
+
+/// What became of a request, and whether it went to the overflow cell.
+pub(super) struct Decision {
+    pub(super) result: Result<Status, Rejected>,
+    pub(super) overflowed: bool,
+}
+
+impl From<Result<Status, Rejected>> for Decision {
+    fn from(result: Result<Status, Rejected>) -> Self {
+        Self {
+            result,
+            overflowed: false,
+        }
+    }
+}
+
+impl Table {
+    pub(super) fn new(max_keys: usize) -> Self {
+        let slots = max_keys.saturating_mul(SLOTS_PER_TEN_KEYS).div_ceil(10);
+        let lines = slots.div_ceil(SLOTS).max(2);
+        Self {
+            lines: (0..lines).map(|_| Line::new()).collect(),
+            floors: (0..FLOORS).map(|_| Floor(AtomicU64::new(0))).collect(),
+            overflow: Cell::new(),
+            overflowed: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.lines) + size_of_val(&*self.floors)
+    }
+
+    pub(super) fn overflowed(&self) -> u64 {
+        self.overflowed.load(Ordering::Relaxed)
+    }
+
+    /// Buckets that are not full, by reading every line.
+    pub(super) fn live(&self, gcra: &Gcra, now: Instant) -> usize {
+        let now = gcra.moment(now);
+        let live_in = |line: &Line| {
+            let locked = line.lock();
+            locked
+                .entries()
+                .filter(|(_, entry)| entry.ahead(now) > 0)
+                .count()
+        };
+        self.lines.iter().map(live_in).sum()
+    }
+
+    /// Where the bucket of `hash` stands.
+    pub(super) fn peek(&self, gcra: &Gcra, hash: u64, now: Instant) -> Status {
+        let key = Fingerprint::of(hash);
+        let moment = gcra.moment(now);
+        let (first, second) = self.homes(key);
+        let found = self.lines[first]
+            .find(key)
+            .or_else(|| self.lines[second].find(key));
+        let ahead = found.map_or_else(
+            || {
+                let (first, second) = self.lock_both(first, second);
+                let found = first.find(key).or_else(|| second.find(key));
+                found.map_or_else(
+                    || self.floor(gcra, key, now),
+                    |(_, entry)| entry.ahead(moment),
+                )
+            },
+            |entry| entry.ahead(moment),
+        );
+        Status::new(*gcra, ahead)
+    }
+
+    /// Takes `cost` from the bucket of `hash`, or refuses and writes nothing.
+    #[inline]
+    pub(super) fn check(&self, gcra: &Gcra, hash: u64, now: Instant, cost: u64) -> Decision {
+        if let Some(decision) = gcra.trivial(cost, || self.peek(gcra, hash, now)) {
+            return decision.into();
+        }
+        let key = Fingerprint::of(hash);
+        let moment = gcra.moment(now);
+        let (first, second) = self.homes(key);
+        for line in [first, second] {
+            let line = &self.lines[line];
+            let Some(entry) = line.find(key) else {
+                continue;
+            };
+            let ahead = entry.ahead(moment);
+            if let Verdict::Refuse = gcra.decide(ahead, moment.units, cost) {
+                return Err(Rejected::exceeded(Status::new(*gcra, ahead), cost)).into();
+            }
+            let locked = line.lock();
+            if let Some((place, entry)) = locked.find(key) {
+                return take(gcra, &locked, place, key, entry.ahead(moment), moment, cost).into();
+            }
+            // It was moved, or lost its slot, between the two looks.
+            break;
+        }
+        self.check_slowly(gcra, key, now, cost)
+    }
+
+    /// The same, where the key seems to have no bucket yet.
+    #[cold]
+    #[inline(never)]
+    fn check_slowly(&self, gcra: &Gcra, key: Fingerprint, now: Instant, cost: u64) -> Decision {
+        let moment = gcra.moment(now);
+        let (first, second) = self.homes(key);
+        let both = self.lock_both(first, second);
+        for line in [&both.0, &both.1] {
+            if let Some((place, entry)) = line.find(key) {
+                return take(gcra, line, place, key, entry.ahead(moment), moment, cost).into();
+            }
+        }
+        let ahead = self.floor(gcra, key, now);
+        let tat = match gcra.decide(ahead, moment.units, cost) {
+            Verdict::Admit(tat) => tat,
+            Verdict::Refuse => {
+                return Err(Rejected::exceeded(Status::new(*gcra, ahead), cost)).into();
+            }
+        };
+        let status = Status::new(*gcra, tat.wrapping_sub(moment.units));
+        for line in [&both.0, &both.1] {
+            if let Some((place, old)) = line.vacant(moment) {
+                self.forget(gcra, old, now);
+                line.replace(place, key, moment.era, tat);
+                return Ok(status).into();
+            }
+        }
+        for (line, index) in [(&both.0, first), (&both.1, second)] {
+            if let Some(place) = self.make_room(gcra, line, index, [first, second], now) {
+                line.replace(place, key, moment.era, tat);
+                return Ok(status).into();
+            }
+        }
+        drop(both);
+        self.overflowed.fetch_add(1, Ordering::Relaxed);
+        Decision {
+            result: self.overflow.check(gcra, now, cost),
+            overflowed: true,
+        }
+    }
+
+    /// Moves one bucket of a full line to its other home; returns the place that it left.
+    fn make_room(
+        &self,
+        gcra: &Gcra,
+        line: &Locked<'_>,
+        index: usize,
+        held: [usize; 2],
+        now: Instant,
+    ) -> Option<usize> {
+        let moment = gcra.moment(now);
+        line.entries().find_map(|(place, entry)| {
+            let (one, two) = self.homes(entry.key()?);
+            let other = if one == index { two } else { one };
+            if held.contains(&other) {
+                return None;
+            }
+            // Never waits: two threads that hold lines of each other would wait for ever.
+            let other = self.lines[other].try_lock()?;
+            let (vacant, old) = other.vacant(moment)?;
+            self.forget(gcra, old, now);
+            other.write(vacant, entry);
+            Some(place)
+        })
+    }
+
+    /// Remembers, for all keys of its stripe, until when a bucket that loses its slot was not full.
+    fn forget(&self, gcra: &Gcra, old: Entry, now: Instant) {
+        let Some(key) = old.key() else { return };
+        let full_at = match old.full_since(gcra.moment(now)) {
+            Some(units) => now - gcra.duration_down(units),
+            None => gcra.start_of(gcra.era(now)),
+        };
+        let floor = &self.floors[stripe(key)].0;
+        if full_at.as_nanos() > floor.load(Ordering::Relaxed) {
+            floor.fetch_max(full_at.as_nanos(), Ordering::Relaxed);
+        }
+    }
+
+    /// How far from full a bucket without a slot is taken to be: not at all, unless the clock went
+    /// back behind what was forgotten.
+    fn floor(&self, gcra: &Gcra, key: Fingerprint, now: Instant) -> u64 {
+        let floor = self.floors[stripe(key)].0.load(Ordering::Relaxed);
+        gcra.units(floor.saturating_sub(now.as_nanos()))
+    }
+
+    /// Locks two lines in the order of their places, so that nobody waits in a circle.
+    fn lock_both(&self, first: usize, second: usize) -> (Locked<'_>, Locked<'_>) {
+        if first < second {
+            let first = self.lines[first].lock();
+            (first, self.lines[second].lock())
+        } else {
+            let second = self.lines[second].lock();
+            (self.lines[first].lock(), second)
+        }
+    }
+
+    /// The two lines in which the bucket of `key` may stand.
+    #[inline]
+    fn homes(&self, key: Fingerprint) -> (usize, usize) {
+        let lines = self.lines.len();
+        let first = scale_down(key.0, lines);
+        // Another hash of the same bits (Fibonacci hashing of the folded word).
+        let mixed = (key.0 ^ (key.0 >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let second = scale_down(mixed, lines - 1);
+        (first, second + usize::from(second >= first))
+    }
+}
+
+/// Takes `cost` from the bucket at `place` of a locked line.
+#[inline]
+fn take(
+    gcra: &Gcra,
+    line: &Locked<'_>,
+    place: usize,
+    key: Fingerprint,
+    ahead: u64,
+    now: Moment,
+    cost: u64,
+) -> Result<Status, Rejected> {
+    match gcra.decide(ahead, now.units, cost) {
+        Verdict::Admit(tat) => {
+            line.update(place, key, now.era, tat);
+            Ok(Status::new(*gcra, tat.wrapping_sub(now.units)))
+        }
+        Verdict::Refuse => Err(Rejected::exceeded(Status::new(*gcra, ahead), cost)),
+    }
+}
+
+/// Maps a hash onto `0..size` by its high bits.
+#[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the result is below `size`"
+)]
+fn scale_down(hash: u64, size: usize) -> usize {
+    ((u128::from(hash) * size as u128) >> 64) as usize
+}
+
+fn stripe(key: Fingerprint) -> usize {
+    ((key.0 >> 10) % FLOORS as u64) as usize
+}

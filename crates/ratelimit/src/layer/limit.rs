@@ -1,0 +1,132 @@
+use std::fmt;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use stanchion_core::KeyExtractor;
+
+use super::Closure;
+use crate::{KeyedRateLimiter, RateLimiter, Rejected, Status};
+
+/// What a layer limits requests by: a [`RateLimiter`], or a [`Keyed`] one. Sealed.
+pub trait Limit<Req>: private::Sealed {
+    /// Decides on a request; `None` when it passes without being counted.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] when the request is refused.
+    fn check(&self, request: &Req) -> Result<Option<Status>, Rejected>;
+}
+
+pub(crate) mod private {
+    use crate::Quota;
+
+    #[expect(unnameable_types, reason = "what seals a trait cannot be named")]
+    pub trait Sealed {
+        /// The quota of one bucket.
+        fn quota(&self) -> Quota;
+    }
+    impl Sealed for super::RateLimiter {
+        fn quota(&self) -> Quota {
+            self.quota()
+        }
+    }
+    impl<E, K: ?Sized> Sealed for super::Keyed<E, K> {
+        fn quota(&self) -> Quota {
+            self.limiter.quota()
+        }
+    }
+}
+
+impl<Req> Limit<Req> for RateLimiter {
+    #[inline]
+    fn check(&self, _request: &Req) -> Result<Option<Status>, Rejected> {
+        Self::check(self).map(Some)
+    }
+}
+
+/// What becomes of a request that has no key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MissingKey {
+    /// It is refused, with [`Reason::NoKey`](crate::Reason::NoKey).
+    #[default]
+    Refuse,
+    /// All such requests share one bucket, with the quota of a key.
+    Share,
+    /// It passes uncounted.
+    Pass,
+}
+
+/// A keyed limiter with what finds the key in a request; clones share both.
+pub struct Keyed<E, K: ?Sized> {
+    limiter: KeyedRateLimiter<K>,
+    extractor: Arc<E>,
+    keyless: Keyless,
+}
+
+#[derive(Clone)]
+enum Keyless {
+    Refuse,
+    Share(RateLimiter),
+    Pass,
+}
+
+impl<E, K: ?Sized> Keyed<E, K> {
+    pub(super) fn new(limiter: KeyedRateLimiter<K>, extractor: E) -> Self {
+        Self {
+            limiter,
+            extractor: Arc::new(extractor),
+            keyless: Keyless::Refuse,
+        }
+    }
+
+    pub(super) fn on_missing_key(mut self, missing: MissingKey) -> Self {
+        self.keyless = match missing {
+            MissingKey::Refuse => Keyless::Refuse,
+            MissingKey::Share => Keyless::Share(self.limiter.alone()),
+            MissingKey::Pass => Keyless::Pass,
+        };
+        self
+    }
+
+    /// The limiter.
+    #[must_use]
+    pub fn limiter(&self) -> &KeyedRateLimiter<K> {
+        &self.limiter
+    }
+}
+
+impl<Req, E, K> Limit<Req> for Keyed<E, K>
+where
+    E: KeyExtractor<Req, Key = K>,
+    K: Hash + ToOwned + ?Sized,
+{
+    #[inline]
+    fn check(&self, request: &Req) -> Result<Option<Status>, Rejected> {
+        match (self.extractor.extract(request), &self.keyless) {
+            (Some(key), _) => self.limiter.check(&*key).map(Some),
+            (None, Keyless::Pass) => Ok(None),
+            (None, Keyless::Share(limiter)) => limiter.check().map(Some),
+            (None, Keyless::Refuse) => Err(self.limiter.refuse(Rejected::no_key())),
+        }
+    }
+}
+
+impl<E, K: ?Sized> Clone for Keyed<E, K> {
+    fn clone(&self) -> Self {
+        Self {
+            limiter: self.limiter.clone(),
+            extractor: self.extractor.clone(),
+            keyless: self.keyless.clone(),
+        }
+    }
+}
+
+impl<E, K: ?Sized> fmt::Debug for Keyed<E, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyed")
+            .field("limiter", &self.limiter)
+            .field("extractor", &Closure::of(&*self.extractor))
+            .finish_non_exhaustive()
+    }
+}

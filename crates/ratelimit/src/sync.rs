@@ -1,0 +1,19 @@
+//! Atomics and the pause of a spinning thread, by loom where it models them.
+
+#[cfg(stanchion_loom)]
+pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
+#[cfg(not(stanchion_loom))]
+pub(crate) use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// Spins briefly, then lets other threads run: who holds a lock may have lost the processor.
+pub(crate) fn pause(spins: &mut u32) {
+    *spins += 1;
+    #[cfg(stanchion_loom)]
+    loom::thread::yield_now();
+    #[cfg(not(stanchion_loom))]
+    if *spins < 64 {
+        std::hint::spin_loop();
+    } else {
+        std::thread::yield_now();
+    }
+}
