@@ -1,1 +1,10 @@
-//! What the tests are made with.
+//! What Stanchion's tests are made with.
+
+mod gate;
+mod probe;
+mod strict;
+mod waiters;
+
+pub use gate::{Gate, Gated, GatedFuture, Pass};
+pub use probe::Probe;
+pub use strict::{Strict, StrictFuture, StrictHandle};
