@@ -1,10 +1,12 @@
 //! What Stanchion's tests are made with.
 
+mod drop_at_every_await;
 mod gate;
 mod probe;
 mod strict;
 mod waiters;
 
+pub use drop_at_every_await::{DropAtEveryAwait, drop_at_every_await, drop_at_every_await_in};
 pub use gate::{Gate, Gated, GatedFuture, Pass};
 pub use probe::Probe;
 pub use strict::{Strict, StrictFuture, StrictHandle};
