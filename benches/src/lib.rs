@@ -8,6 +8,8 @@
 //! - **Processor time.** [`single`] and [`contended`] count the thread's own processor time. A
 //!   burst that had less than 98 % of its processor, or whose threads were together for less than
 //!   90 % of it, is repeated up to four times; then the best one counts, and the row is marked.
+//! - **Heap.** [`allocations`] counts those of one operation, [`held`] the bytes for one key, in
+//!   programs whose allocator is [`CountingOnDemand`]; nothing is counted while time is measured.
 //! - **Median, low, high.** The 0.5, 0.1 and 0.9 quantiles over the rounds of one run.
 //! - **Three runs.** The whole set is played three times, each contestant built anew. The row
 //!   shows the run in which our contestant had its middle median; a target is met only if every
@@ -16,6 +18,7 @@
 //!   a target their ratio counts as exactly 1, whether that helps us or not.
 
 mod case;
+mod counting_on_demand;
 mod effort;
 mod machine;
 mod measure;
@@ -31,7 +34,8 @@ mod target;
 mod unit;
 
 pub use case::{Case, Contestant};
-pub use measure::{Batch, Measure, contended, figure, single};
+pub use counting_on_demand::CountingOnDemand;
+pub use measure::{Batch, Measure, allocations, contended, figure, held, single};
 pub use options::Options;
 pub use shuffle::Random;
 pub use suite::Suite;

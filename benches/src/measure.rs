@@ -1,11 +1,14 @@
 //! Ways to measure a contestant. Each gives one sample a round.
 
 mod contended;
+mod heap;
 mod single;
 
 use std::fmt;
+use std::rc::Rc;
 
 pub use contended::contended;
+pub use heap::{allocations, held};
 pub use single::single;
 
 use crate::effort::Effort;
@@ -51,13 +54,14 @@ impl fmt::Debug for Measure {
 ///
 /// `measure` is called once a round and gives the figure in the unit of the case.
 #[must_use]
-pub fn figure(measure: impl Fn() -> f64 + Clone + 'static) -> Measure {
+pub fn figure(measure: impl Fn() -> f64 + 'static) -> Measure {
+    let measure: Rc<dyn Fn() -> f64> = Rc::new(measure);
     Measure::new(move |_| Box::new(Figure(measure.clone())))
 }
 
-struct Figure<F>(F);
+struct Figure(Rc<dyn Fn() -> f64>);
 
-impl<F: Fn() -> f64> Sampler for Figure<F> {
+impl Sampler for Figure {
     fn sample(&mut self) -> Sample {
         Sample {
             value: (self.0)(),
