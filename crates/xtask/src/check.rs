@@ -120,7 +120,7 @@ fn test(workspace: &Workspace, packages: &BTreeSet<&str>, steps: &mut Steps) -> 
     }
 
     let runner = Runner::find(root);
-    let mut tests = runner.tests(root);
+    let mut tests = runner.run(root);
     for package in packages {
         tests.args(["--package", package]);
     }

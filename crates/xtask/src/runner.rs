@@ -33,11 +33,25 @@ impl Runner {
         }
     }
 
+    /// Builds every test but doc tests.
+    pub(crate) fn build(self, root: &Path) -> Command {
+        let mut command = self.tests(root);
+        command.arg("--no-run");
+        command
+    }
+
     /// Runs every test but doc tests; all failures are shown, not only the first.
     ///
-    /// Cargo's own runner ends each test binary with a line of counts. Examples come before the
-    /// tests of the last package, so the last of those lines counts real tests.
-    pub(crate) fn tests(self, root: &Path) -> Command {
+    /// Cargo's own runner ends each test binary with a line of counts, package by package in the
+    /// order of their names. The last is xtask, which has tests and no examples, so the last line
+    /// counts real tests.
+    pub(crate) fn run(self, root: &Path) -> Command {
+        let mut command = self.tests(root);
+        command.arg("--no-fail-fast");
+        command
+    }
+
+    fn tests(self, root: &Path) -> Command {
         let mut command = cargo(root);
         match self {
             Self::Nextest => command.args(["nextest", "run"]),
@@ -45,7 +59,7 @@ impl Runner {
         };
         // `--tests` stands for every target that has tests, libraries and programs included.
         command
-            .args(["--all-features", "--no-fail-fast", "--tests", "--examples"])
+            .args(["--all-features", "--tests", "--examples"])
             .env(REQUIRE_SERVERS.0, REQUIRE_SERVERS.1);
         command
     }

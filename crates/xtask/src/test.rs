@@ -29,10 +29,12 @@ pub(crate) fn run(args: &Args) -> Result {
     steps.run("doc tests", || run_command(&mut doc_tests(&root)))?;
 
     let runner = Runner::find(&root);
-    steps.run("build of the tests", || {
-        run_command(runner.tests(&root).arg("--no-run").args(&args.runner))
-    })?;
+    if args.runner.is_empty() {
+        steps.run("build of the tests", || {
+            run_command(&mut runner.build(&root))
+        })?;
+    }
     eprintln!("== took so far: {}", steps.summary());
     eprintln!("== tests, by {}", runner.name());
-    run_command(runner.tests(&root).args(&args.runner))
+    run_command(runner.run(&root).args(&args.runner))
 }

@@ -38,11 +38,13 @@ fn used(workspace: &Workspace) -> BTreeMap<&str, BTreeSet<&str>> {
     used
 }
 
-/// The names in the first column of the tables: `` | `name` | … ``.
+/// The names in the first column of the tables: `` | `name` | … `` or `` | `name`, `other` | … ``.
 fn named(text: &str) -> BTreeSet<&str> {
     text.lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
-        .map(|(name, _)| name)
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('|'))
+        // Between the backquotes stand a name, what separates it from the next, a name …
+        .flat_map(|(names, _)| names.split('`').step_by(2))
+        .filter(|name| !name.trim().is_empty())
         .collect()
 }
 
@@ -66,13 +68,15 @@ mod tests {
     fn rows_and_manifests_must_agree_both_ways() {
         let workspace = sample();
         let used = used(&workspace);
-        let text = "| name | why |\n|---|---|\n| `normal` | `not-this` |\n| `gone` | x |\n`built`";
+        let text = "| name | why |\n|---|---|\n| `normal` | `not-this` |\n\
+                    | `gone`, `lost` | x |\n`built`";
         assert_eq!(
             differences(&used, &named(text)),
             [
                 "no row says why ratelimit needs `built`",
                 "no row says why core needs `loom`",
                 "`gone` has a row, but no published crate names it",
+                "`lost` has a row, but no published crate names it",
             ]
         );
         assert!(differences(&used, &BTreeSet::from(["built", "loom", "normal"])).is_empty());
