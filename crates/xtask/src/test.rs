@@ -2,9 +2,10 @@
 
 use crate::Result;
 use crate::command::run as run_command;
+use crate::debian;
 use crate::runner::{Runner, doc_tests};
 use crate::steps::Steps;
-use crate::{debian, workspace};
+use crate::workspace::Workspace;
 
 /// What `cargo xtask test` takes.
 #[derive(Debug, clap::Args)]
@@ -23,18 +24,21 @@ pub(crate) struct Args {
 ///
 /// If a server is missing and cannot be installed, or a test fails.
 pub(crate) fn run(args: &Args) -> Result {
-    let root = workspace::root()?;
+    let workspace = Workspace::load_members()?;
+    let all = workspace.names();
     let mut steps = Steps::default();
     steps.run("servers", || debian::make_sure_of(debian::FOR_TESTS))?;
-    steps.run("doc tests", || run_command(&mut doc_tests(&root)))?;
+    if let Some(mut doc_tests) = doc_tests(&workspace, &all) {
+        steps.run("doc tests", || run_command(&mut doc_tests))?;
+    }
 
-    let runner = Runner::find(&root);
+    let runner = Runner::find(&workspace);
     if args.runner.is_empty() {
         steps.run("build of the tests", || {
-            run_command(&mut runner.build(&root))
+            run_command(&mut runner.build(&workspace, &all))
         })?;
     }
     eprintln!("== took so far: {}", steps.summary());
     eprintln!("== tests, by {}", runner.name());
-    run_command(runner.run(&root).args(&args.runner))
+    run_command(runner.run(&workspace, &all).args(&args.runner))
 }

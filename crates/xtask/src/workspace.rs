@@ -142,6 +142,30 @@ impl Workspace {
             .filter(|package| ids.contains(&package.id))
     }
 
+    /// The arguments that choose `packages` with all their features; but the benches with none,
+    /// since theirs bring in the competitors.
+    pub(crate) fn choose(&self, packages: &BTreeSet<&str>) -> Vec<String> {
+        let chosen = |member: &&Package| packages.contains(&*member.name);
+        let mut args = Vec::new();
+        for member in self.members().filter(chosen) {
+            args.extend(["--package".to_owned(), member.name.clone()]);
+        }
+        for member in self.default_members().filter(chosen) {
+            for feature in member.features.keys().filter(|name| *name != "default") {
+                args.extend([
+                    "--features".to_owned(),
+                    format!("{}/{feature}", member.name),
+                ]);
+            }
+        }
+        args
+    }
+
+    /// The names of all packages of this workspace.
+    pub(crate) fn names(&self) -> BTreeSet<&str> {
+        self.members().map(|member| &*member.name).collect()
+    }
+
     /// Who depends on `names`, directly or not, in whatever way, with `names` themselves.
     pub(crate) fn with_dependents<'a>(&'a self, names: &BTreeSet<&'a str>) -> BTreeSet<&'a str> {
         let mut found = names.clone();
@@ -271,6 +295,21 @@ pub(crate) mod tests {
             .collect();
         assert_eq!(published, ["core", "ratelimit", "gateway"]);
         assert_eq!(workspace.default_members().count(), 4);
+    }
+
+    #[test]
+    fn packages_are_chosen_with_all_features_but_those_of_competitors() {
+        let workspace = sample();
+        let of = |names: &[&'static str]| {
+            let names = names.iter().copied().collect();
+            workspace.choose(&names).join(" ")
+        };
+        assert_eq!(of(&[]), "");
+        assert_eq!(of(&["stanchion-benches"]), "--package stanchion-benches");
+        assert_eq!(
+            of(&["core", "gateway", "stanchion-benches"]),
+            "--package core --package gateway --package stanchion-benches --features core/tokio"
+        );
     }
 
     #[test]
