@@ -2,6 +2,7 @@
 
 mod allocations;
 mod drop_at_every_await;
+mod eventually;
 mod gate;
 mod probe;
 mod strict;
@@ -9,6 +10,7 @@ mod waiters;
 
 pub use allocations::{Counted, CountingAllocator, allocations, live_bytes};
 pub use drop_at_every_await::{DropAtEveryAwait, drop_at_every_await, drop_at_every_await_in};
+pub use eventually::{eventually, eventually_async, eventually_blocking};
 pub use gate::{Gate, Gated, GatedFuture, Pass};
 pub use probe::Probe;
 pub use strict::{Strict, StrictFuture, StrictHandle};
