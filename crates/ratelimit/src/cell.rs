@@ -114,6 +114,9 @@ impl Cell {
     }
 }
 
+#[cfg(all(test, stanchion_loom))]
+mod loom;
+
 #[cfg(all(test, not(stanchion_loom)))]
 mod tests {
     use std::time::Duration;
