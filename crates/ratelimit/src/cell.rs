@@ -155,6 +155,18 @@ mod tests {
         }
     }
 
+    /// Being looked at brings a bucket into each era, and leaves a TAT that the next one can read.
+    #[test]
+    fn a_bucket_that_is_only_looked_at_once_an_era_stays_full() {
+        let gcra = Gcra::new(&Quota::new(1021, Duration::from_secs(1)).unwrap());
+        let cell = Cell::new();
+        assert!(admits(&cell, &gcra, Instant::ZERO, 1021));
+        for era in 1..200 {
+            let end = gcra.start_of(era + 1) - Duration::from_nanos(1);
+            assert_eq!(cell.peek(&gcra, end), 0, "at the end of era {era}");
+        }
+    }
+
     #[test]
     fn thirty_years_of_use_keep_the_rate() {
         let gcra = Gcra::new(&Quota::new(1021, DAY).unwrap().with_burst(7).unwrap());

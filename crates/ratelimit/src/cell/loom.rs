@@ -43,10 +43,11 @@ const fn at(nanos: u64) -> Instant {
 }
 
 const START: Instant = at(1_000);
-/// The first moment of the second era, the last of the first, and one five eras on.
+/// The first moment of the second era, the last of the first, and one four eras on, when the units
+/// have wrapped and what was taken at [`START`] reads as if it had just been.
 const TURN: Instant = at(1 << 52);
 const BEFORE_TURN: Instant = at((1 << 52) - 1);
-const LATER: Instant = at(6 << 52);
+const LATER: Instant = at(START.as_nanos() + u64::MAX / 1021);
 
 #[test]
 fn one_of_two_threads_gets_the_last_one() {
@@ -77,6 +78,15 @@ fn two_threads_that_find_a_forgotten_bucket_share_one_burst() {
     ::loom::model(|| {
         let twice = &[(LATER, 1), (LATER, 1)];
         assert_eq!(admitted(gcra(2), &[(START, 2)], twice, twice), 2);
+    });
+}
+
+/// Who sees the new era sees the word emptied for it.
+#[test]
+fn nobody_is_refused_for_what_was_taken_eras_ago() {
+    ::loom::model(|| {
+        let sum = admitted(gcra(2), &[(START, 2)], &[(LATER, 1)], &[(LATER, 1)]);
+        assert_eq!(sum, 2);
     });
 }
 

@@ -208,6 +208,23 @@ fn a_bucket_that_moves_from_the_first_place_keeps_what_is_taken_from_it() {
     move_against_swap(0, 1);
 }
 
+/// A drained bucket is moved away for a new key, which another thread finds at once: it never reads
+/// its own tag with what the drained bucket left.
+#[test]
+fn a_new_key_is_not_refused_for_what_stood_in_its_place() {
+    ::loom::model(|| {
+        let mut world = World::new(3);
+        let (drained, new) = (world.key((0, 2)), world.key((0, 1)));
+        world.fill(0, 1);
+        world.fill(1, 0);
+        world.put(0, 0, drained, 2 * i64::try_from(STEP).unwrap());
+        let table = Arc::new(world.table);
+        let got = race(&table, (new, 1), (new, 1));
+        assert_eq!(got, [(1, 0), (1, 0)]);
+        assert_eq!(taken(&table, drained), Some(2));
+    });
+}
+
 /// One place for two new keys: the other one shares the overflow cell.
 #[test]
 fn the_last_place_goes_to_one_of_two_new_keys() {
