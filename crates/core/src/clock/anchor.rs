@@ -209,6 +209,9 @@ impl Published {
     }
 }
 
+#[cfg(all(test, stanchion_loom))]
+mod loom;
+
 #[cfg(all(test, not(stanchion_loom)))]
 mod tests {
     use proptest::prelude::*;
