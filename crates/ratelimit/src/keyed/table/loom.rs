@@ -94,22 +94,44 @@ fn race(
     table: &Arc<Table>,
     one: (Fingerprint, usize),
     other: (Fingerprint, usize),
+    first: First,
 ) -> [(u64, u64); 2] {
+    let (here, there) = match first {
+        First::One => (one, other),
+        First::Other => (other, one),
+    };
     let thread = ::loom::thread::spawn({
         let table = table.clone();
-        move || check(&table, other.0, other.1)
+        move || check(&table, there.0, there.1)
     });
-    let here = check(table, one.0, one.1);
-    [here, thread.join().unwrap()]
+    let here = check(table, here.0, here.1);
+    let there = thread.join().unwrap();
+    match first {
+        First::One => [here, there],
+        First::Other => [there, here],
+    }
+}
+
+/// Which of two threads loom lets run first. It then looks hardest at what the other one may see.
+#[derive(Clone, Copy)]
+enum First {
+    One,
+    Other,
+}
+
+fn model(model: impl Fn(First) + Send + Sync + Copy + 'static) {
+    for first in [First::One, First::Other] {
+        ::loom::model(move || model(first));
+    }
 }
 
 #[test]
 fn a_new_key_gets_one_bucket_from_two_threads() {
-    ::loom::model(|| {
+    model(|first| {
         let mut world = World::new(2);
         let key = world.key((0, 1));
         let table = Arc::new(world.table);
-        let got = race(&table, (key, 2), (key, 1));
+        let got = race(&table, (key, 2), (key, 1), first);
         assert_eq!(got[0].0 + got[1].0, 2);
         assert_eq!(taken(&table, key), Some(2));
         assert_eq!(table.overflowed(), 0);
@@ -118,12 +140,12 @@ fn a_new_key_gets_one_bucket_from_two_threads() {
 
 #[test]
 fn two_threads_share_what_a_bucket_has_left() {
-    ::loom::model(|| {
+    model(|first| {
         let mut world = World::new(2);
         let key = world.key((1, 0));
         world.put(0, 2, key, 1_000);
         let table = Arc::new(world.table);
-        let got = race(&table, (key, 1), (key, 1));
+        let got = race(&table, (key, 1), (key, 1), first);
         assert_eq!(got[0].0 + got[1].0, 1);
         assert_eq!(taken(&table, key), Some(2));
     });
@@ -132,13 +154,13 @@ fn two_threads_share_what_a_bucket_has_left() {
 /// Two new keys that meet in both lines, from either end.
 #[test]
 fn two_new_keys_get_a_bucket_each() {
-    ::loom::model(|| {
+    model(|first| {
         let mut world = World::new(2);
         let (one, other) = (world.key((0, 1)), world.key((1, 0)));
         world.fill(0, 2);
         world.fill(1, 0);
         let table = Arc::new(world.table);
-        let got = race(&table, (one, 1), (other, 1));
+        let got = race(&table, (one, 1), (other, 1), first);
         assert_eq!(got, [(1, 0), (1, 0)]);
         assert_eq!(
             (taken(&table, one), taken(&table, other)),
@@ -151,14 +173,14 @@ fn two_new_keys_get_a_bucket_each() {
 /// The only place is one whose bucket is full again. Its owner comes back just as a new key takes
 /// it: one of them has it in the end, with what it was admitted and nothing else.
 fn swap_against_replace(place: usize) {
-    ::loom::model(move || {
+    model(move |first| {
         let mut world = World::new(2);
         let (old, new) = (world.key((0, 1)), world.key((0, 1)));
         world.fill(0, 0);
         world.fill(1, 0);
         world.put(0, place, old, -1);
         let table = Arc::new(world.table);
-        let got = race(&table, (old, 1), (new, 1));
+        let got = race(&table, (old, 1), (new, 1), first);
         for (key, (own, overflow)) in [(old, got[0]), (new, got[1])] {
             assert_eq!(own + overflow, 1);
             let taken = taken(&table, key).unwrap_or(0);
@@ -181,15 +203,15 @@ fn a_first_place_goes_to_its_owner_or_to_a_new_key() {
 
 /// A new key moves a bucket to its other line while its owner takes from it. The new bucket gets
 /// the very TAT that the moved one had.
-fn move_against_swap(place: usize, checks: usize) {
-    ::loom::model(move || {
+fn move_against_swap(place: usize) {
+    model(move |first| {
         let mut world = World::new(3);
         let (moved, new) = (world.key((0, 2)), world.key((0, 1)));
         world.fill(0, 0);
         world.fill(1, 0);
         world.put(0, place, moved, i64::try_from(STEP).unwrap());
         let table = Arc::new(world.table);
-        let got = race(&table, (moved, checks), (new, 1));
+        let got = race(&table, (moved, 1), (new, 1), first);
         assert_eq!(got, [(1, 0), (1, 0)]);
         assert_eq!(taken(&table, moved), Some(2));
         assert_eq!(taken(&table, new), Some(1));
@@ -200,26 +222,26 @@ fn move_against_swap(place: usize, checks: usize) {
 
 #[test]
 fn a_bucket_that_moves_keeps_what_is_taken_from_it() {
-    move_against_swap(2, 1);
+    move_against_swap(2);
 }
 
 #[test]
 fn a_bucket_that_moves_from_the_first_place_keeps_what_is_taken_from_it() {
-    move_against_swap(0, 1);
+    move_against_swap(0);
 }
 
 /// A drained bucket is moved away for a new key, which another thread finds at once: it never reads
 /// its own tag with what the drained bucket left.
 #[test]
 fn a_new_key_is_not_refused_for_what_stood_in_its_place() {
-    ::loom::model(|| {
+    model(|first| {
         let mut world = World::new(3);
         let (drained, new) = (world.key((0, 2)), world.key((0, 1)));
         world.fill(0, 1);
         world.fill(1, 0);
         world.put(0, 0, drained, 2 * i64::try_from(STEP).unwrap());
         let table = Arc::new(world.table);
-        let got = race(&table, (new, 1), (new, 1));
+        let got = race(&table, (new, 1), (new, 1), first);
         assert_eq!(got, [(1, 0), (1, 0)]);
         assert_eq!(taken(&table, drained), Some(2));
     });
@@ -228,13 +250,13 @@ fn a_new_key_is_not_refused_for_what_stood_in_its_place() {
 /// One place for two new keys: the other one shares the overflow cell.
 #[test]
 fn the_last_place_goes_to_one_of_two_new_keys() {
-    ::loom::model(|| {
+    model(|first| {
         let mut world = World::new(2);
         let (one, other) = (world.key((0, 1)), world.key((1, 0)));
         world.fill(0, 1);
         world.fill(1, 0);
         let table = Arc::new(world.table);
-        let got = race(&table, (one, 1), (other, 1));
+        let got = race(&table, (one, 1), (other, 1), first);
         assert_eq!(got[0].0 + got[1].0, 1);
         assert_eq!(got[0].1 + got[1].1, 1);
         for (key, (own, _)) in [(one, got[0]), (other, got[1])] {
@@ -273,19 +295,29 @@ fn two_threads_at_the_turn_of_an_era_share_what_a_bucket_has_left() {
 /// the other's TAT.
 #[test]
 fn a_peek_sees_one_bucket_whole() {
-    ::loom::model(|| {
+    model(|first| {
         let mut world = World::new(2);
         let (old, new) = (world.key((0, 1)), world.key((0, 1)));
         world.fill(0, 0);
         world.fill(1, 0);
         world.put(0, 1, old, -5_000);
         let table = Arc::new(world.table);
-        let thread = ::loom::thread::spawn({
-            let table = table.clone();
-            move || check(&table, new, 2)
-        });
-        assert_eq!(table.peek(&gcra(), old.0, NOW), 0);
-        assert_eq!(thread.join().unwrap(), (2, 0));
+        let peeker = table.clone();
+        let peek = move || assert_eq!(peeker.peek(&gcra(), old.0, NOW), 0);
+        let taker = table.clone();
+        let take = move || assert_eq!(check(&taker, new, 2), (2, 0));
+        match first {
+            First::One => {
+                let taking = ::loom::thread::spawn(take);
+                peek();
+                taking.join().unwrap();
+            }
+            First::Other => {
+                let peeking = ::loom::thread::spawn(peek);
+                take();
+                peeking.join().unwrap();
+            }
+        }
         assert_eq!(table.peek(&gcra(), new.0, NOW), 2 * STEP);
     });
 }
