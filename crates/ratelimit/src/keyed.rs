@@ -178,25 +178,26 @@ impl<K: ?Sized + Hash> KeyedRateLimiter<K> {
     pub fn check_n(&self, key: &K, cost: u64) -> Result<Status, Rejected> {
         let shared = &*self.shared;
         let hash = shared.hasher.hash_one(key);
-        let decision = shared
-            .table
-            .check(&shared.gcra, hash, self.clock.now(), cost);
+        let now = self.clock.now();
+        let decision = shared.table.check(&shared.gcra, hash, now, cost);
+        let result = decision.into_result(&shared.gcra, cost);
         if let Some(observer) = &self.observer {
             if decision.overflowed {
                 observer.observe(&Event::Overflowed);
             }
-            if let Err(rejected) = &decision.result {
+            if let Err(rejected) = &result {
                 observer.observe(&Event::Rejected(*rejected));
             }
         }
-        decision.result
+        result
     }
 
     /// Where the bucket of `key` stands; takes nothing.
     pub fn peek(&self, key: &K) -> Status {
         let shared = &*self.shared;
         let hash = shared.hasher.hash_one(key);
-        shared.table.peek(&shared.gcra, hash, self.clock.now())
+        let ahead = shared.table.peek(&shared.gcra, hash, self.clock.now());
+        Status::new(shared.gcra, ahead)
     }
 }
 
