@@ -23,6 +23,7 @@
 mod case;
 mod counting_on_demand;
 mod effort;
+mod fence;
 mod machine;
 mod measure;
 mod options;
@@ -39,6 +40,7 @@ mod unit;
 
 pub use case::{Case, Contestant};
 pub use counting_on_demand::CountingOnDemand;
+pub use fence::wait_for_all;
 pub use measure::{Batch, Measure, allocations, contended, figure, held, single};
 pub use options::Options;
 pub use shuffle::Random;
