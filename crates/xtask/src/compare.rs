@@ -71,9 +71,7 @@ pub(crate) fn run(args: &Args) -> Result {
     if let Some(traces) = traces {
         command.arg("--traces").arg(traces);
     }
-    run_command(command.arg("--out").arg(&out))?;
-    eprintln!("wrote {}", out.display());
-    Ok(())
+    run_command(command.arg("--out").arg(&out))
 }
 
 /// The committed result, or with `--quick`, which measures too little to be committed, one beside

@@ -86,13 +86,21 @@ impl Table {
     }
 
     /// Takes `cost` from the bucket of `hash`, or refuses and writes nothing.
+    ///
+    /// The clock is read after the bucket: reading it waits for what the processor did before, and
+    /// a bucket may be far away in memory.
     #[inline]
-    pub(super) fn check(&self, gcra: &Gcra, hash: u64, now: Instant, cost: u64) -> Decision {
+    pub(super) fn check(
+        &self,
+        gcra: &Gcra,
+        hash: u64,
+        now: impl FnOnce() -> Instant,
+        cost: u64,
+    ) -> Decision {
         if !gcra.decides(cost) {
-            return Decision::beyond(cost, self.peek(gcra, hash, now));
+            return Decision::beyond(cost, self.peek(gcra, hash, now()));
         }
         let key = Fingerprint::of(hash);
-        let moment = gcra.moment(now);
         let (first, second) = self.homes(key);
         let mut line = &self.lines[first];
         let mut found = line.find(key);
@@ -100,6 +108,8 @@ impl Table {
             line = &self.lines[second];
             found = line.find(key);
         }
+        let now = now();
+        let moment = gcra.moment(now);
         while let Some((place, entry)) = found {
             let ahead = entry.ahead(moment);
             let tat = match gcra.decide(ahead, moment.units, cost) {
