@@ -136,6 +136,10 @@ impl Gateway {
     /// # Panics
     ///
     /// When a worker panicked.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "it is called for what it does; the report may be ignored"
+    )]
     pub fn shutdown(mut self) -> Report {
         self.begin_shutdown();
         let cut = self.workers.drain(..).map(|worker| match worker.join() {

@@ -111,13 +111,16 @@ impl FromText for Endpoint {
         let bare = uri.scheme_str() == Some("http") && uri.path() == "/" && uri.query().is_none();
         let authority = uri.authority().filter(|_| bare)?;
         let host = authority.host();
-        if authority.as_str().contains('@') || host.is_empty() {
-            return None;
-        }
-        let port = match authority.port() {
-            Some(port) => port.as_str().parse().ok().filter(|port| *port > 0)?,
+        // User information would stand before the host. `Authority::port` is silent about a port
+        // that is out of range.
+        let port = authority.as_str().strip_prefix(host)?;
+        let port = match port.strip_prefix(':') {
+            Some(port) => port.parse().ok().filter(|port| *port > 0)?,
             None => 80_u16,
         };
+        if host.is_empty() {
+            return None;
+        }
         Some(Self(format!("{host}:{port}").into()))
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Table {
 #[derive(Debug, Default)]
 struct Prefixes {
     route: Option<usize>,
-    children: HashMap<Box<str>, Prefixes>,
+    children: HashMap<Box<str>, Self>,
 }
 
 /// No host name is longer.

@@ -16,6 +16,10 @@ pub(crate) struct Lease {
 }
 
 /// What became of a request.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once a request, and a box would cost more than the move"
+)]
 pub(super) enum Sent {
     Answered(http::Response<Incoming>, Lease),
     /// Not a byte of it was sent.
