@@ -2,8 +2,7 @@
 
 use stanchion_core::Instant;
 
-use crate::gcra::{Gcra, Moment, Verdict};
-use crate::status::{Rejected, Status};
+use crate::gcra::{Decision, Gcra, Moment, Verdict};
 use crate::sync::{AtomicU64, Ordering, pause};
 
 /// The TAT of one bucket, changed by compare-and-swap, and the era in which it was last known to
@@ -31,9 +30,9 @@ impl Cell {
 
     /// Takes `cost` at `now`, or refuses and writes nothing.
     #[inline]
-    pub(crate) fn check(&self, gcra: &Gcra, now: Instant, cost: u64) -> Result<Status, Rejected> {
-        if let Some(decision) = gcra.trivial(cost, || self.peek(gcra, now)) {
-            return decision;
+    pub(crate) fn check(&self, gcra: &Gcra, now: Instant, cost: u64) -> Decision {
+        if !gcra.decides(cost) {
+            return Decision::beyond(cost, self.peek(gcra, now));
         }
         let now = self.moment(gcra, now);
         // Relaxed throughout: the word is all there is, nothing else is published through it.
@@ -42,24 +41,22 @@ impl Cell {
             let ahead = Gcra::ahead(tat, now);
             let next = match gcra.decide(ahead, now, cost) {
                 Verdict::Admit(next) => next,
-                Verdict::Refuse => {
-                    return Err(Rejected::exceeded(Status::new(*gcra, ahead), cost));
-                }
+                Verdict::Refuse => return Decision::exceeded(ahead),
             };
             match self
                 .tat
                 .compare_exchange_weak(tat, next, Ordering::Relaxed, Ordering::Relaxed)
             {
-                Ok(_) => return Ok(Status::new(*gcra, next.wrapping_sub(now))),
+                Ok(_) => return Decision::admitted(next.wrapping_sub(now)),
                 Err(changed) => tat = changed,
             }
         }
     }
 
-    /// Where the bucket stands at `now`.
-    pub(crate) fn peek(&self, gcra: &Gcra, now: Instant) -> Status {
+    /// How far the bucket is from full at `now`.
+    pub(crate) fn peek(&self, gcra: &Gcra, now: Instant) -> u64 {
         let now = self.moment(gcra, now);
-        Status::new(*gcra, Gcra::ahead(self.tat.load(Ordering::Relaxed), now))
+        Gcra::ahead(self.tat.load(Ordering::Relaxed), now)
     }
 
     /// `now` in units, with the word made readable for its era.
@@ -123,6 +120,11 @@ mod tests {
 
     use super::*;
     use crate::Quota;
+    use crate::gcra::Kind;
+
+    fn admits(cell: &Cell, gcra: &Gcra, now: Instant, cost: u64) -> bool {
+        cell.check(gcra, now, cost).kind == Kind::Admitted
+    }
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -140,13 +142,12 @@ mod tests {
             ] {
                 let cell = Cell::new();
                 let start = Instant::ZERO + DAY;
-                assert!(cell.check(&gcra, start, 1021).is_ok());
-                assert!(cell.check(&gcra, start, 1).is_err());
+                assert!(admits(&cell, &gcra, start, 1021));
+                assert!(!admits(&cell, &gcra, start, 1));
                 let idle = (wrap * times + wrap / 4).saturating_sub(minus).max(DAY);
-                let status = cell.peek(&gcra, start + idle);
-                assert_eq!(status.remaining(), 1021, "idle for {idle:?}");
-                assert!(cell.check(&gcra, start + idle, 1021).is_ok());
-                assert!(cell.check(&gcra, start + idle, 1).is_err());
+                assert_eq!(cell.peek(&gcra, start + idle), 0, "idle for {idle:?}");
+                assert!(admits(&cell, &gcra, start + idle, 1021));
+                assert!(!admits(&cell, &gcra, start + idle, 1));
             }
         }
     }
@@ -160,13 +161,13 @@ mod tests {
         // Demand every 20 days and, in between, every few hours for a while.
         while now.as_nanos() < 30 * 365 * 86_400_000_000_000 {
             for _ in 0..9 {
-                while cell.check(&gcra, now, 1).is_ok() {
+                while admits(&cell, &gcra, now, 1) {
                     admitted += 1;
                 }
-                assert!(cell.peek(&gcra, now).reset_after() <= DAY);
+                assert!(gcra.duration(cell.peek(&gcra, now)) <= DAY);
                 now += DAY / 7;
             }
-            assert_eq!(cell.peek(&gcra, now).remaining(), 7);
+            assert_eq!(gcra.remaining(cell.peek(&gcra, now)), 7);
             now += DAY * 20;
         }
         assert!(admitted > 4_000, "{admitted}");
@@ -177,7 +178,7 @@ mod tests {
         let gcra = Gcra::new(&Quota::new(1021, Duration::from_secs(1)).unwrap());
         let cell = Cell::new();
         let late = Instant::ZERO + DAY * 200;
-        assert!(cell.check(&gcra, late, 1021).is_ok());
+        assert!(admits(&cell, &gcra, late, 1021));
         for back in [
             Duration::from_nanos(1),
             Duration::from_secs(1),
@@ -185,11 +186,8 @@ mod tests {
             DAY * 60,
             DAY * 200,
         ] {
-            assert!(cell.check(&gcra, late - back, 1).is_err(), "{back:?} back");
+            assert!(!admits(&cell, &gcra, late - back, 1), "{back:?} back");
         }
-        assert!(
-            cell.check(&gcra, late + Duration::from_secs(1), 1021)
-                .is_ok()
-        );
+        assert!(admits(&cell, &gcra, late + Duration::from_secs(1), 1021));
     }
 }

@@ -38,6 +38,67 @@ pub(crate) struct Gcra {
     era_shift: u32,
 }
 
+/// What a bucket said: small enough for two registers, and made readable only at the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Decision {
+    /// How far the bucket is from full, in units, after what was taken.
+    pub(crate) ahead: u64,
+    pub(crate) kind: Kind,
+    /// The key had no bucket of its own.
+    pub(crate) overflowed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Admitted,
+    Exceeded,
+    CostAboveBurst,
+}
+
+impl Decision {
+    #[inline]
+    pub(crate) fn admitted(ahead: u64) -> Self {
+        Self {
+            ahead,
+            kind: Kind::Admitted,
+            overflowed: false,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn exceeded(ahead: u64) -> Self {
+        Self {
+            ahead,
+            kind: Kind::Exceeded,
+            overflowed: false,
+        }
+    }
+
+    /// On what needs no decision: a cost of 0 is always admitted, one above the burst never is.
+    pub(crate) fn beyond(cost: u64, ahead: u64) -> Self {
+        let kind = if cost == 0 {
+            Kind::Admitted
+        } else {
+            Kind::CostAboveBurst
+        };
+        Self {
+            ahead,
+            kind,
+            overflowed: false,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn into_result(self, gcra: &Gcra, cost: u64) -> Result<Status, Rejected> {
+        let status = Status::new(*gcra, self.ahead);
+        match self.kind {
+            Kind::Admitted => Ok(status),
+            Kind::Exceeded => Err(Rejected::exceeded(status, cost)),
+            Kind::CostAboveBurst => Err(Rejected::cost_above_burst(status, cost)),
+        }
+    }
+}
+
 /// A moment in units: modulo 2⁶⁴, and the era that it lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moment {
@@ -102,27 +163,16 @@ impl Gcra {
         }
     }
 
-    /// Decides what needs no state: a cost of 0 is admitted, one above the burst never is. `status`
-    /// is asked only then.
+    /// Whether `cost` needs a decision; see [`Decision::beyond`].
     #[inline]
-    pub(crate) fn trivial(
-        &self,
-        cost: u64,
-        status: impl FnOnce() -> Status,
-    ) -> Option<Result<Status, Rejected>> {
-        if cost == 0 {
-            Some(Ok(status()))
-        } else if cost > self.burst {
-            Some(Err(Rejected::cost_above_burst(status(), cost)))
-        } else {
-            None
-        }
+    pub(crate) fn decides(&self, cost: u64) -> bool {
+        cost.wrapping_sub(1) < self.burst
     }
 
     /// Decides on `cost` at `now`, for a bucket whose TAT lies `ahead`. `cost` is at most `burst`.
     #[inline]
     pub(crate) fn decide(&self, ahead: u64, now: u64, cost: u64) -> Verdict {
-        debug_assert!(cost <= self.burst, "the caller refuses what can never fit");
+        debug_assert!(self.decides(cost), "the caller sees to the others");
         let ahead = ahead.saturating_add(cost.wrapping_mul(self.step));
         if ahead <= self.tolerance {
             Verdict::Admit(now.wrapping_add(ahead))

@@ -1,9 +1,10 @@
+mod key_hash;
 mod line;
 mod table;
 
 use std::error::Error;
 use std::fmt;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -13,13 +14,14 @@ use stanchion_core::{Clock, Observe};
 use crate::RateLimiter;
 use crate::gcra::Gcra;
 use crate::{Event, Quota, Rejected, Status};
+use key_hash::KeyHash;
 use table::Table;
 
 /// Limits the rate of each key on its own, in memory that never grows; clones share the buckets.
 ///
 /// All memory is taken when the limiter is built: 22.4 bytes per key. A bucket that has refilled
 /// is as good as absent, so its place serves the next key that comes; there is no sweeper. Keys
-/// are not kept: a bucket is told by 54 bits of a keyed hash (SipHash with a random seed), so who
+/// are not kept: a bucket is told by 54 bits of a hash with secrets of this limiter's own, so who
 /// chooses the keys cannot make two of them meet, and two given keys share a bucket with
 /// probability 2⁻⁵⁴.
 ///
@@ -53,7 +55,7 @@ pub struct KeyedRateLimiter<K: ?Sized> {
 struct Shared {
     quota: Quota,
     gcra: Gcra,
-    hasher: RandomState,
+    key_hash: KeyHash,
     max_keys: usize,
     table: Table,
 }
@@ -88,7 +90,7 @@ impl<K: ?Sized> KeyedRateLimiter<K> {
             shared: Arc::new(Shared {
                 quota,
                 gcra: Gcra::new(&quota),
-                hasher: RandomState::new(),
+                key_hash: KeyHash::new(),
                 max_keys,
                 table: Table::new(max_keys),
             }),
@@ -177,26 +179,27 @@ impl<K: ?Sized + Hash> KeyedRateLimiter<K> {
     #[inline]
     pub fn check_n(&self, key: &K, cost: u64) -> Result<Status, Rejected> {
         let shared = &*self.shared;
-        let hash = shared.hasher.hash_one(key);
-        let decision = shared
-            .table
-            .check(&shared.gcra, hash, self.clock.now(), cost);
+        let hash = shared.key_hash.hash(key);
+        let now = || self.clock.now();
+        let decision = shared.table.check(&shared.gcra, hash, now, cost);
+        let result = decision.into_result(&shared.gcra, cost);
         if let Some(observer) = &self.observer {
             if decision.overflowed {
                 observer.observe(&Event::Overflowed);
             }
-            if let Err(rejected) = &decision.result {
+            if let Err(rejected) = &result {
                 observer.observe(&Event::Rejected(*rejected));
             }
         }
-        decision.result
+        result
     }
 
     /// Where the bucket of `key` stands; takes nothing.
     pub fn peek(&self, key: &K) -> Status {
         let shared = &*self.shared;
-        let hash = shared.hasher.hash_one(key);
-        shared.table.peek(&shared.gcra, hash, self.clock.now())
+        let hash = shared.key_hash.hash(key);
+        let ahead = shared.table.peek(&shared.gcra, hash, self.clock.now());
+        Status::new(shared.gcra, ahead)
     }
 }
 

@@ -123,6 +123,7 @@ impl RateLimiter {
     pub fn check_n(&self, cost: u64) -> Result<Status, Rejected> {
         let shared = &*self.shared;
         let decision = shared.cell.check(&shared.gcra, self.clock.now(), cost);
+        let decision = decision.into_result(&shared.gcra, cost);
         if let (Err(rejected), Some(observer)) = (&decision, &self.observer) {
             observer.observe(&Event::Rejected(*rejected));
         }
@@ -132,7 +133,8 @@ impl RateLimiter {
     /// Where the bucket stands; takes nothing.
     pub fn peek(&self) -> Status {
         let shared = &*self.shared;
-        shared.cell.peek(&shared.gcra, self.clock.now())
+        let ahead = shared.cell.peek(&shared.gcra, self.clock.now());
+        Status::new(shared.gcra, ahead)
     }
 
     /// The quota.

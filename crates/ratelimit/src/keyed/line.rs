@@ -13,10 +13,22 @@ const USED: u64 = 1 << 1;
 const ERA_SHIFT: u32 = 2;
 const ERA: u64 = 0xff << ERA_SHIFT;
 const FINGERPRINT: u64 = !0x3ff;
+/// The bit of a TAT that tells it from every other TAT of its key.
+const FLIP: u64 = 1 << 63;
 
 /// Four buckets in 64 bytes, so that a check touches one cache line.
 ///
-/// Writers hold the lock. Readers do not: they read a tag, its TAT, and the tag again.
+/// Whoever moves a bucket on swaps its TAT, without a lock. Whoever gives a slot to another key
+/// holds the lock, and first makes sure that nobody can swap the old TAT any more:
+///
+/// ```text
+/// swap:     read tag, TAT, tag again; then TAT: old → new, only if it still is old
+/// replace:  tag := 0;  TAT: flip the highest bit;  TAT := new;  tag := new
+/// ```
+///
+/// A swap that read the old TAT before the flip fails after it: no TAT that the key had in the
+/// last 2⁶³ units equals the flipped one, and none equals the new key's either, which lies ahead
+/// of now where the old one did not. A swap that reads the TAT after the flip sees the tag gone.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Line {
@@ -49,6 +61,12 @@ impl Fingerprint {
     }
 }
 
+/// Whether a tag, locked or not, tells a bucket of `key`.
+#[inline]
+fn is_of(tag: u64, key: Fingerprint) -> bool {
+    tag & (FINGERPRINT | USED) == key.0 | USED
+}
+
 /// What a slot holds, read as one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
@@ -57,7 +75,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    fn new(key: Fingerprint, era: u64, tat: u64) -> Self {
+    pub(super) fn new(key: Fingerprint, era: u64, tat: u64) -> Self {
         Self {
             tag: key.0 | ((era << ERA_SHIFT) & ERA) | USED,
             tat,
@@ -66,6 +84,12 @@ impl Entry {
 
     pub(super) fn key(self) -> Option<Fingerprint> {
         (self.tag & USED != 0).then_some(Fingerprint(self.tag & FINGERPRINT))
+    }
+
+    /// Whether the bucket was last touched in this era, so that its TAT alone may move on.
+    #[inline]
+    pub(super) fn is_of_era(self, now: Moment) -> bool {
+        self.tag & ERA == (now.era << ERA_SHIFT) & ERA
     }
 
     /// How far the bucket is from full; 0 is as good as absent.
@@ -85,6 +109,13 @@ impl Entry {
         let age = now.era.wrapping_sub(self.tag >> ERA_SHIFT) & 0xff;
         (age < 2).then(|| now.units.wrapping_sub(self.tat))
     }
+
+    fn idle(self, now: Moment) -> u64 {
+        match self.key() {
+            None => u64::MAX,
+            Some(_) => self.full_since(now).unwrap_or(u64::MAX - 1),
+        }
+    }
 }
 
 impl Line {
@@ -98,14 +129,24 @@ impl Line {
         }
     }
 
-    /// The bucket of `key`, without the lock; `None` if it is not here, or is just being written.
+    /// The place of the bucket of `key`; looks at all four, since where it stands is not to be
+    /// guessed by the processor.
     #[inline]
-    pub(super) fn find(&self, key: Fingerprint) -> Option<Entry> {
-        let mine = |tag: u64| tag & (FINGERPRINT | USED) == key.0 | USED;
-        let slot = self
-            .slots
-            .iter()
-            .find(|slot| mine(slot.tag.load(Ordering::Relaxed)))?;
+    fn place_of(&self, key: Fingerprint) -> Option<usize> {
+        let found = |place: usize| {
+            let tag = self.slots[place].tag.load(Ordering::Relaxed);
+            usize::from(is_of(tag, key)) << place
+        };
+        let places = found(0) | found(1) | found(2) | found(3);
+        (places != 0).then(|| places.trailing_zeros() as usize % SLOTS)
+    }
+
+    /// The bucket of `key` and its place, without the lock; `None` if it is not here, or is just
+    /// being written.
+    #[inline]
+    pub(super) fn find(&self, key: Fingerprint) -> Option<(usize, Entry)> {
+        let place = self.place_of(key)?;
+        let slot = &self.slots[place];
         // Acquire pairs with the Release of the last write: the TAT is this key's, or a later one.
         let tag = slot.tag.load(Ordering::Acquire) & !LOCKED;
         let tat = slot.tat.load(Ordering::Relaxed);
@@ -113,7 +154,18 @@ impl Line {
         // below would see the tag gone.
         fence(Ordering::Acquire);
         let same = slot.tag.load(Ordering::Relaxed) & !LOCKED == tag;
-        (same && mine(tag)).then_some(Entry { tag, tat })
+        (same && is_of(tag, key)).then_some((place, Entry { tag, tat }))
+    }
+
+    /// Moves the bucket at `place` on from `entry`; fails if it was moved, or given to another
+    /// key, since it was read.
+    #[inline]
+    pub(super) fn swap(&self, place: usize, entry: Entry, tat: u64) -> bool {
+        // Relaxed: the TAT is all there is; nothing else is published through it.
+        self.slots[place]
+            .tat
+            .compare_exchange(entry.tat, tat, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
     }
 
     /// Locks the line. Held for a few dozen instructions, in which nobody else's code runs.
@@ -142,6 +194,16 @@ impl Line {
     }
 }
 
+/// A slot that another key may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Vacant {
+    pub(super) place: usize,
+    /// What the slot still holds.
+    pub(super) entry: Entry,
+    /// How long its bucket has been full, in units; most for a slot that was never used.
+    pub(super) idle: u64,
+}
+
 /// The right to write a line; ends on drop.
 #[derive(Debug)]
 pub(super) struct Locked<'a> {
@@ -150,54 +212,79 @@ pub(super) struct Locked<'a> {
 
 impl Locked<'_> {
     /// Where the bucket of `key` is, and what it holds.
-    #[inline]
     pub(super) fn find(&self, key: Fingerprint) -> Option<(usize, Entry)> {
-        self.entries().find(|(_, entry)| entry.key() == Some(key))
+        self.line
+            .place_of(key)
+            .map(|place| (place, self.entry(place)))
     }
 
-    /// A slot whose bucket is full again, or that was never used.
-    pub(super) fn vacant(&self, now: Moment) -> Option<(usize, Entry)> {
-        self.entries().find(|(_, entry)| entry.ahead(now) == 0)
+    #[inline]
+    fn entry(&self, place: usize) -> Entry {
+        // Relaxed: the lock orders the tag after its last write. The TAT may be swapped any time.
+        let slot = &self.line.slots[place];
+        Entry {
+            tag: slot.tag.load(Ordering::Relaxed) & !LOCKED,
+            tat: slot.tat.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The slot that another key may have, with how long its bucket has been full: one that was
+    /// never used, else the one that was full the longest. Its owner is the least likely to come
+    /// back and need a new place.
+    pub(super) fn vacant(&self, now: Moment) -> Option<Vacant> {
+        let free = self.entries().filter(|(_, entry)| entry.ahead(now) == 0);
+        let vacant = free.map(|(place, entry)| Vacant {
+            place,
+            entry,
+            idle: entry.idle(now),
+        });
+        vacant.max_by_key(|vacant| vacant.idle)
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = (usize, Entry)> {
-        // Relaxed: the lock orders these after the last writes.
-        self.line.slots.iter().enumerate().map(|(place, slot)| {
-            let tag = slot.tag.load(Ordering::Relaxed) & !LOCKED;
-            (
-                place,
-                Entry {
-                    tag,
-                    tat: slot.tat.load(Ordering::Relaxed),
-                },
+        (0..SLOTS).map(|place| (place, self.entry(place)))
+    }
+
+    /// Takes the slot at `place` from its key, if it is as full as when it was looked at. Until
+    /// it is written again, nobody finds it.
+    pub(super) fn seize(&self, place: usize, entry: Entry) -> bool {
+        let slot = &self.line.slots[place];
+        slot.tag.store(self.lock_bit(place), Ordering::Relaxed);
+        // Release pairs with the Acquire fence in `Line::find`: who reads the flipped TAT sees the
+        // tag gone.
+        let seized = slot
+            .tat
+            .compare_exchange(
+                entry.tat,
+                entry.tat ^ FLIP,
+                Ordering::Release,
+                Ordering::Relaxed,
             )
-        })
+            .is_ok();
+        if !seized {
+            slot.tag
+                .store(entry.tag | self.lock_bit(place), Ordering::Release);
+        }
+        seized
     }
 
-    /// Moves on the bucket of `key`, which is at `place` already.
-    #[inline]
-    pub(super) fn update(&self, place: usize, key: Fingerprint, era: u64, tat: u64) {
+    /// Takes the slot at `place` from its key, with what the bucket holds by then.
+    pub(super) fn take_out(&self, place: usize) -> Entry {
         let slot = &self.line.slots[place];
-        slot.tat.store(tat, Ordering::Relaxed);
-        let tag = Entry::new(key, era, tat).tag;
-        slot.tag
-            .store(tag | self.lock_bit(place), Ordering::Release);
+        let tag = slot.tag.load(Ordering::Relaxed) & !LOCKED;
+        slot.tag.store(self.lock_bit(place), Ordering::Relaxed);
+        // Release: as in `seize`.
+        let tat = slot.tat.fetch_xor(FLIP, Ordering::Release);
+        Entry { tag, tat }
     }
 
-    /// Gives the slot at `place` to another key.
-    pub(super) fn replace(&self, place: usize, key: Fingerprint, era: u64, tat: u64) {
-        self.write(place, Entry::new(key, era, tat));
-    }
-
-    /// Moves a bucket from another line to `place`.
-    pub(super) fn write(&self, place: usize, entry: Entry) {
+    /// Writes a bucket to the slot at `place`, which was seized or taken out.
+    pub(super) fn put(&self, place: usize, entry: Entry) {
         let slot = &self.line.slots[place];
-        let lock = self.lock_bit(place);
-        slot.tag.store(lock, Ordering::Relaxed);
-        // A reader that sees the new TAT sees the tag gone; see `Line::find`.
-        fence(Ordering::Release);
         slot.tat.store(entry.tat, Ordering::Relaxed);
-        slot.tag.store(entry.tag | lock, Ordering::Release);
+        // Release pairs with the Acquire in `Line::find`: who sees the tag sees its TAT.
+        slot.tag
+            .store(entry.tag | self.lock_bit(place), Ordering::Release);
     }
 
     fn lock_bit(&self, place: usize) -> u64 {

@@ -7,10 +7,9 @@
 
 use stanchion_core::Instant;
 
-use super::line::{Entry, Fingerprint, Line, Locked, SLOTS};
+use super::line::{Entry, Fingerprint, Line, Locked, SLOTS, Vacant};
 use crate::cell::Cell;
-use crate::gcra::{Gcra, Moment, Verdict};
-use crate::status::{Rejected, Status};
+use crate::gcra::{Decision, Gcra, Verdict};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Slots for every ten keys: at 70 % almost every new key finds a place in one of its two lines.
@@ -31,21 +30,6 @@ pub(super) struct Table {
 #[derive(Debug)]
 #[repr(align(64))]
 struct Floor(AtomicU64);
-
-/// What became of a request, and whether it went to the overflow cell.
-pub(super) struct Decision {
-    pub(super) result: Result<Status, Rejected>,
-    pub(super) overflowed: bool,
-}
-
-impl From<Result<Status, Rejected>> for Decision {
-    fn from(result: Result<Status, Rejected>) -> Self {
-        Self {
-            result,
-            overflowed: false,
-        }
-    }
-}
 
 impl Table {
     pub(super) fn new(max_keys: usize) -> Self {
@@ -80,15 +64,15 @@ impl Table {
         self.lines.iter().map(live_in).sum()
     }
 
-    /// Where the bucket of `hash` stands.
-    pub(super) fn peek(&self, gcra: &Gcra, hash: u64, now: Instant) -> Status {
+    /// How far the bucket of `hash` is from full.
+    pub(super) fn peek(&self, gcra: &Gcra, hash: u64, now: Instant) -> u64 {
         let key = Fingerprint::of(hash);
         let moment = gcra.moment(now);
         let (first, second) = self.homes(key);
         let found = self.lines[first]
             .find(key)
             .or_else(|| self.lines[second].find(key));
-        let ahead = found.map_or_else(
+        found.map_or_else(
             || {
                 let (first, second) = self.lock_both(first, second);
                 let found = first.find(key).or_else(|| second.find(key));
@@ -97,78 +81,127 @@ impl Table {
                     |(_, entry)| entry.ahead(moment),
                 )
             },
-            |entry| entry.ahead(moment),
-        );
-        Status::new(*gcra, ahead)
+            |(_, entry)| entry.ahead(moment),
+        )
     }
 
     /// Takes `cost` from the bucket of `hash`, or refuses and writes nothing.
+    ///
+    /// The clock is read after the bucket: reading it waits for what the processor did before, and
+    /// a bucket may be far away in memory.
     #[inline]
-    pub(super) fn check(&self, gcra: &Gcra, hash: u64, now: Instant, cost: u64) -> Decision {
-        if let Some(decision) = gcra.trivial(cost, || self.peek(gcra, hash, now)) {
-            return decision.into();
+    pub(super) fn check(
+        &self,
+        gcra: &Gcra,
+        hash: u64,
+        now: impl FnOnce() -> Instant,
+        cost: u64,
+    ) -> Decision {
+        if !gcra.decides(cost) {
+            return Decision::beyond(cost, self.peek(gcra, hash, now()));
         }
         let key = Fingerprint::of(hash);
-        let moment = gcra.moment(now);
         let (first, second) = self.homes(key);
-        for line in [first, second] {
-            let line = &self.lines[line];
-            let Some(entry) = line.find(key) else {
-                continue;
-            };
+        let mut line = &self.lines[first];
+        let mut found = line.find(key);
+        if found.is_none() {
+            line = &self.lines[second];
+            found = line.find(key);
+        }
+        let now = now();
+        let moment = gcra.moment(now);
+        while let Some((place, entry)) = found {
             let ahead = entry.ahead(moment);
-            if let Verdict::Refuse = gcra.decide(ahead, moment.units, cost) {
-                return Err(Rejected::exceeded(Status::new(*gcra, ahead), cost)).into();
+            let tat = match gcra.decide(ahead, moment.units, cost) {
+                Verdict::Admit(tat) => tat,
+                Verdict::Refuse => return Decision::exceeded(ahead),
+            };
+            if !entry.is_of_era(moment) {
+                break;
             }
-            let locked = line.lock();
-            if let Some((place, entry)) = locked.find(key) {
-                return take(gcra, &locked, place, key, entry.ahead(moment), moment, cost).into();
+            if line.swap(place, entry, tat) {
+                return Decision::admitted(tat.wrapping_sub(moment.units));
             }
-            // It was moved, or lost its slot, between the two looks.
-            break;
+            found = line.find(key);
         }
         self.check_slowly(gcra, key, now, cost)
     }
 
-    /// The same, where the key seems to have no bucket yet.
+    /// The same with both lines locked: the key has no bucket yet, or was not seen this era, or is
+    /// just being moved.
     #[cold]
     #[inline(never)]
     fn check_slowly(&self, gcra: &Gcra, key: Fingerprint, now: Instant, cost: u64) -> Decision {
         let moment = gcra.moment(now);
-        let (first, second) = self.homes(key);
-        let both = self.lock_both(first, second);
+        let homes = self.homes(key);
+        let both = self.lock_both(homes.0, homes.1);
         for line in [&both.0, &both.1] {
-            if let Some((place, entry)) = line.find(key) {
-                return take(gcra, line, place, key, entry.ahead(moment), moment, cost).into();
+            if let Some((place, _)) = line.find(key) {
+                let entry = line.take_out(place);
+                let ahead = entry.ahead(moment);
+                let verdict = gcra.decide(ahead, moment.units, cost);
+                return match verdict {
+                    Verdict::Admit(tat) => {
+                        line.put(place, Entry::new(key, moment.era, tat));
+                        Decision::admitted(tat.wrapping_sub(moment.units))
+                    }
+                    Verdict::Refuse => {
+                        line.put(place, entry);
+                        Decision::exceeded(ahead)
+                    }
+                };
             }
         }
         let ahead = self.floor(gcra, key, now);
         let tat = match gcra.decide(ahead, moment.units, cost) {
             Verdict::Admit(tat) => tat,
-            Verdict::Refuse => {
-                return Err(Rejected::exceeded(Status::new(*gcra, ahead), cost)).into();
-            }
+            Verdict::Refuse => return Decision::exceeded(ahead),
         };
-        let status = Status::new(*gcra, tat.wrapping_sub(moment.units));
-        for line in [&both.0, &both.1] {
-            if let Some((place, old)) = line.vacant(moment) {
-                self.forget(gcra, old, now);
-                line.replace(place, key, moment.era, tat);
-                return Ok(status).into();
+        let Some((line, place)) = self.seize(gcra, &both, homes, now) else {
+            drop(both);
+            self.overflowed.fetch_add(1, Ordering::Relaxed);
+            return Decision {
+                overflowed: true,
+                ..self.overflow.check(gcra, now, cost)
+            };
+        };
+        line.put(place, Entry::new(key, moment.era, tat));
+        Decision::admitted(tat.wrapping_sub(moment.units))
+    }
+
+    /// Finds a slot for a new bucket in one of two locked lines: one that is free, or one whose
+    /// bucket can stand elsewhere.
+    fn seize<'a, 'b>(
+        &self,
+        gcra: &Gcra,
+        both: &'b (Locked<'a>, Locked<'a>),
+        homes: (usize, usize),
+        now: Instant,
+    ) -> Option<(&'b Locked<'a>, usize)> {
+        let moment = gcra.moment(now);
+        // Someone may swap a TAT between the look and the seizure; then that slot is free no more.
+        // So each round leaves fewer.
+        for _ in 0..2 * SLOTS {
+            let (one, two) = (both.0.vacant(moment), both.1.vacant(moment));
+            let idle = |vacant: Option<Vacant>| vacant.map(|vacant| vacant.idle);
+            let (line, vacant) = if idle(one) >= idle(two) {
+                (&both.0, one)
+            } else {
+                (&both.1, two)
+            };
+            let Some(vacant) = vacant else { break };
+            if line.seize(vacant.place, vacant.entry) {
+                self.forget(gcra, vacant.entry, now);
+                return Some((line, vacant.place));
             }
         }
-        for (line, index) in [(&both.0, first), (&both.1, second)] {
-            if let Some(place) = self.make_room(gcra, line, index, [first, second], now) {
-                line.replace(place, key, moment.era, tat);
-                return Ok(status).into();
-            }
-        }
-        drop(both);
-        self.overflowed.fetch_add(1, Ordering::Relaxed);
-        Decision {
-            result: self.overflow.check(gcra, now, cost),
-            overflowed: true,
-        }
+        let held = [homes.0, homes.1];
+        let in_first = self.make_room(gcra, &both.0, homes.0, held, now);
+        let in_first = in_first.map(|place| (&both.0, place));
+        in_first.or_else(|| {
+            let in_second = self.make_room(gcra, &both.1, homes.1, held, now);
+            in_second.map(|place| (&both.1, place))
+        })
     }
 
     /// Moves one bucket of a full line to its other home; returns the place that it left.
@@ -189,9 +222,12 @@ impl Table {
             }
             // Never waits: two threads that hold lines of each other would wait for ever.
             let other = self.lines[other].try_lock()?;
-            let (vacant, old) = other.vacant(moment)?;
-            self.forget(gcra, old, now);
-            other.write(vacant, entry);
+            let vacant = other.vacant(moment)?;
+            if !other.seize(vacant.place, vacant.entry) {
+                return None;
+            }
+            self.forget(gcra, vacant.entry, now);
+            other.put(vacant.place, line.take_out(place));
             Some(place)
         })
     }
@@ -236,26 +272,6 @@ impl Table {
         let mixed = (key.0 ^ (key.0 >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let second = scale_down(mixed, lines - 1);
         (first, second + usize::from(second >= first))
-    }
-}
-
-/// Takes `cost` from the bucket at `place` of a locked line.
-#[inline]
-fn take(
-    gcra: &Gcra,
-    line: &Locked<'_>,
-    place: usize,
-    key: Fingerprint,
-    ahead: u64,
-    now: Moment,
-    cost: u64,
-) -> Result<Status, Rejected> {
-    match gcra.decide(ahead, now.units, cost) {
-        Verdict::Admit(tat) => {
-            line.update(place, key, now.era, tat);
-            Ok(Status::new(*gcra, tat.wrapping_sub(now.units)))
-        }
-        Verdict::Refuse => Err(Rejected::exceeded(Status::new(*gcra, ahead), cost)),
     }
 }
 

@@ -1,0 +1,5 @@
+//! The fixture for real servers.
+
+mod processes;
+mod redis;
+mod script;
