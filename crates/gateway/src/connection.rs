@@ -37,6 +37,7 @@ where
     let service = ConnectionService::new(stack, peer, activity.clone(), worker.clone());
     let connection = http1::Builder::new()
         .max_buf_size(HEAD_BYTES_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
         // `ClientIo` keeps the times, without a timer for every request.
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(io), service);

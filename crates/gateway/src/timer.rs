@@ -44,6 +44,17 @@ impl LazyTimer {
         self.clock.now()
     }
 
+    /// Has the task woken at `deadline`, or earlier; it is to call [`poll`](Self::poll) then.
+    ///
+    /// It costs nothing where the timer is set already: it must always be the same task.
+    pub(crate) fn arm(&mut self, cx: &mut Context<'_>, deadline: Instant) {
+        let set = self.sleep.as_ref();
+        if set.is_none_or(|sleep| sleep.deadline() > deadline) && self.poll(cx, deadline).is_ready()
+        {
+            cx.waker().wake_by_ref();
+        }
+    }
+
     /// Ready once the clock reads `deadline`, which may be another one in each poll.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         loop {

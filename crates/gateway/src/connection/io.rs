@@ -41,16 +41,15 @@ impl ClientIo {
         }
     }
 
-    /// Fails a read that is late; else it goes on waiting.
-    fn wait_for_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Until when a read may wait; not limited while a request is being answered.
+    fn read_deadline(&self) -> Option<Instant> {
         let patience = match self.activity.phase() {
-            Phase::Busy => return Poll::Pending,
+            Phase::Busy => return None,
             Phase::Idle => self.idle_timeout,
             // A client that connects has something to say.
             Phase::Fresh | Phase::Head => self.header_timeout,
         };
-        let deadline = self.activity.since() + patience;
-        self.read_timer.poll(cx, deadline).map(|()| Err(late()))
+        Some(self.activity.since() + patience)
     }
 
     /// Passes on what a write gave, but fails one that is late.
@@ -85,7 +84,10 @@ impl AsyncRead for ClientIo {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_pending() {
-            return self.wait_for_read(cx);
+            return match self.read_deadline() {
+                Some(deadline) => self.read_timer.poll(cx, deadline).map(|()| Err(late())),
+                None => Poll::Pending,
+            };
         }
         if buf.filled().len() > before {
             self.activity.bytes_arrived();
@@ -118,6 +120,11 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // After the end of a response, hyper does not read again before there is something to
+        // read, so the wait for the next request begins here.
+        if let Some(deadline) = self.read_deadline() {
+            self.read_timer.arm(cx, deadline);
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

@@ -134,6 +134,7 @@ impl Pool {
         let (io, in_use) = UpstreamIo::new(stream, self.bounds.response_timeout, &self.clock);
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_BYTES_MAX)
+            .max_header_size(HEAD_BYTES_MAX)
             .handshake(TokioIo::new(io))
             .await
             .map_err(|_| Failure::ConnectRefused)?;

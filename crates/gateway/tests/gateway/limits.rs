@@ -1,8 +1,9 @@
 use std::time::Duration;
 
+use stanchion_core::Clock;
 use stanchion_gateway::Gateway;
 
-use crate::setup::{Origin, Setup, client, metric};
+use crate::setup::{Origin, Setup, client, eventually, metric};
 
 /// A gateway whose only route has these limits, as inline tables.
 fn limited(origin: &Origin, listen: &'static str, limits: &str) -> Gateway {
@@ -63,13 +64,13 @@ fn the_budget_comes_back_with_time() {
     );
     let mut client = client(&gateway);
     assert_eq!(client.get("/", &["x-api-key: k"]).status, 200);
-    let start = stanchion_core::Clock::system();
-    let began = start.now();
-    crate::setup::eventually("the budget is back", || {
+    let clock = Clock::system();
+    let start = clock.now();
+    eventually("the budget is back", || {
         client.get("/", &["x-api-key: k"]).status == 200
     });
     // Some of the 50 ms passed before the start was read.
-    assert!(start.now() - began >= Duration::from_millis(20));
+    assert!(clock.now() - start >= Duration::from_millis(20));
     gateway.shutdown();
 }
 

@@ -1,4 +1,5 @@
 //! The gateway over real sockets, with clients and origins that write and read HTTP by hand.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod setup;
 mod wire;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use stanchion_core::Clock;
 use stanchion_gateway::{Config, Gateway};
 
 use crate::wire::{Head, Wire};
@@ -132,6 +133,10 @@ impl Setup {
     /// Starts a gateway on free ports, with these endpoints in the upstream `main`.
     pub(crate) fn start(&self, endpoints: &[String]) -> Gateway {
         let (listen, shutdown, upstream) = (self.listen, self.shutdown, self.upstream);
+        let shutdown = match shutdown {
+            "" => "idle_grace = \"50ms\"",
+            shutdown => shutdown,
+        };
         let top = match self.top {
             "" => "workers = 1\naccess_log = \"off\"",
             top => top,
@@ -144,7 +149,7 @@ impl Setup {
             "{top}\n\
              [listen]\naddress = \"127.0.0.1:0\"\n{listen}\n\
              [admin]\naddress = \"127.0.0.1:0\"\n\
-             [shutdown]\nidle_grace = \"50ms\"\n{shutdown}\n\
+             [shutdown]\n{shutdown}\n\
              [upstream.main]\nendpoints = {endpoints:?}\n{upstream}\n{routes}"
         );
         start(&text)
@@ -184,6 +189,13 @@ pub(crate) fn metric(gateway: &Gateway, series: &str) -> f64 {
 #[track_caller]
 pub(crate) fn eventually(what: &str, condition: impl FnMut() -> bool) {
     testkit::eventually_blocking(crate::wire::DEADLINE, what, condition);
+}
+
+/// Lets real time pass.
+pub(crate) fn pass(duration: Duration) {
+    let clock = Clock::system();
+    let end = clock.now() + duration;
+    eventually("time passes", || clock.now() >= end);
 }
 
 pub(crate) const LONG: Duration = crate::wire::DEADLINE;

@@ -64,18 +64,7 @@ fn a_request_on_an_open_connection_is_answered_with_close() {
         shutdown: "idle_grace = \"10s\"",
         ..Setup::default()
     };
-    let setup = Setup {
-        // The other way round, TOML refuses a field that is given twice.
-        shutdown: setup.shutdown,
-        ..Setup::default()
-    };
-    let gateway = crate::setup::start(&format!(
-        "workers = 1\naccess_log = \"off\"\nlisten.address = \"127.0.0.1:0\"\n\
-         admin.address = \"127.0.0.1:0\"\nupstream.main.endpoints = [{:?}]\n\
-         [shutdown]\n{}\n[[route]]\nid = \"all\"\nupstream = \"main\"\n",
-        origin.url(),
-        setup.shutdown,
-    ));
+    let gateway = setup.start(&[origin.url()]);
     let mut kept = client(&gateway);
     assert_eq!(kept.get("/", &[]).head.field("connection"), None);
     gateway.begin_shutdown();
