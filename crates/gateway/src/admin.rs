@@ -69,8 +69,7 @@ async fn lead_shutdown(shared: Arc<Shared>) {
     shared.ready.store(false, Ordering::Relaxed);
     let times = &shared.config.shutdown;
     shared.clock.sleep(times.announce).await;
-    let until = shared.clock.now() + times.deadline;
-    shared.phase.send_replace(Phase::Draining { until });
+    shared.drain(shared.clock.now() + times.deadline);
 }
 
 async fn serve(stream: TcpStream, shared: Arc<Shared>, _permit: OwnedSemaphorePermit) {

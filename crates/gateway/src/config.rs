@@ -111,6 +111,9 @@ pub(crate) struct Route {
     pub(crate) limits: Vec<Limit>,
 }
 
+/// What metrics and the log call the route of requests that have none.
+pub(crate) const UNMATCHED: &str = "unmatched";
+
 /// The most limits on one route.
 pub(crate) const LIMITS_MAX: usize = 4;
 

@@ -9,7 +9,7 @@ use stanchion_core::Clock;
 
 use crate::access_log::AccessLog;
 use crate::config::Config;
-use crate::shared::{Phase, Shared};
+use crate::shared::Shared;
 use crate::{admin, listener, worker};
 
 /// A running gateway, on threads of its own.
@@ -147,7 +147,6 @@ impl Gateway {
             Err(panic) => std::panic::resume_unwind(panic),
         });
         let connections_cut = cut.sum();
-        self.shared.phase.send_replace(Phase::Stopped);
         if let Some(admin) = self.admin.take()
             && let Err(panic) = admin.join()
         {

@@ -1,7 +1,7 @@
 //! What the workers and the admin listener share.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use stanchion_core::{Clock, Instant};
 use stanchion_ratelimit::InvalidMaxKeys;
@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     /// Told once the gateway is to take its leave.
     pub(crate) leave: Notify,
     pub(crate) phase: watch::Sender<Phase>,
+    /// How many workers run.
+    workers: AtomicUsize,
 }
 
 /// How far the gateway is on its way out.
@@ -62,6 +64,27 @@ impl Shared {
             ready: AtomicBool::new(true),
             leave: Notify::new(),
             phase: watch::Sender::new(Phase::Serving),
+            workers: AtomicUsize::new(0),
         })
+    }
+
+    pub(crate) fn worker_begins(&self) {
+        self.workers.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The last one to end ends the admin listener.
+    pub(crate) fn worker_ends(&self) {
+        if self.workers.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.phase.send_replace(Phase::Stopped);
+        }
+    }
+
+    /// Has the workers drain until a deadline, if there are any.
+    pub(crate) fn drain(&self, until: Instant) {
+        let phase = match self.workers.load(Ordering::SeqCst) {
+            0 => Phase::Stopped,
+            _ => Phase::Draining { until },
+        };
+        self.phase.send_replace(phase);
     }
 }

@@ -21,10 +21,10 @@ pub(crate) fn gateway(worker: &Worker) -> impl GatewayService + use<> {
     let routes = config.routes.iter().zip(worker.limits());
     let routes = routes.map(|(config, limits)| {
         let upstream = worker.upstream(config.upstream).clone();
-        route(config, limits, worker.recorder(&config.id), upstream)
+        route(limits, worker.recorder(&config.id), upstream)
     });
     let table = Table::new(&config.routes);
-    let unmatched = worker.recorder(&Arc::from("unmatched"));
+    let unmatched = worker.recorder(&Arc::from(config::UNMATCHED));
     ServiceBuilder::new()
         .layer(RequestIdLayer::new())
         .service(Router::new(table, routes.collect(), unmatched))
@@ -33,7 +33,6 @@ pub(crate) fn gateway(worker: &Worker) -> impl GatewayService + use<> {
 /// What the requests of one route meet. Steps that the configuration does not ask for are not
 /// there.
 fn route(
-    _config: &config::Route,
     limits: &[LimitLayer],
     recorder: Arc<Recorder>,
     upstream: Arc<Upstream>,

@@ -71,9 +71,13 @@ pub(crate) fn spawn(
         let _entered = runtime.enter();
         TcpListener::from_std(listener)?
     };
+    worker.shared.worker_begins();
+    let running = Running(worker.shared.clone());
     std::thread::Builder::new()
         .name(format!("worker-{index}"))
         .spawn(move || {
+            // Also when it panics, and when the thread cannot be made.
+            let _running = running;
             let cut = runtime.block_on(run(worker.clone(), listener));
             // Drops what was cut, which closes its records.
             runtime.shutdown_background();
@@ -82,6 +86,15 @@ pub(crate) fn spawn(
             }
             cut
         })
+}
+
+/// Tells the end of a worker.
+struct Running(Arc<Shared>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.worker_ends();
+    }
 }
 
 async fn run(worker: Arc<Worker>, listener: TcpListener) -> usize {

@@ -18,7 +18,8 @@ use super::error::{ConfigError, Mistake};
 use super::field::field_at;
 use super::text::{Endpoint, FromText, Name, PathPrefix, Text};
 use super::{
-    Config, HostPattern, LIMITS_MAX, Limit, LimitBy, Listen, LogTarget, Route, Shutdown, Upstream,
+    Config, HostPattern, LIMITS_MAX, Limit, LimitBy, Listen, LogTarget, Route, Shutdown, UNMATCHED,
+    Upstream,
 };
 
 type Written<T> = Spanned<Text<T>>;
@@ -222,6 +223,11 @@ impl Reader<'_> {
             let id_span = table.id.span();
             let id = table.id.into_inner().0.0;
             self.unique(&mut ids, id.clone(), &id_span, &format!("the id {id:?}"));
+            if *id == *UNMATCHED {
+                let message =
+                    format!("{UNMATCHED:?} given, which stands for requests without a route");
+                self.mistake(&id_span, message);
+            }
             let host = table
                 .host
                 .map_or(HostPattern::Any, |host| host.into_inner().0);

@@ -123,6 +123,11 @@ fn check_names_the_line_the_field_what_was_given_and_what_is_allowed() {
         ),
         (
             "id = \"users\"",
+            "id = \"unmatched\"",
+            "13:6: route[0].id: \"unmatched\" given, which stands for",
+        ),
+        (
+            "id = \"users\"",
             "id = \"\"",
             "13:6: route[0].id: \"\" given, expected a name",
         ),

@@ -80,6 +80,23 @@ fn a_request_on_an_open_connection_is_answered_with_close() {
 }
 
 #[test]
+fn a_gateway_whose_handle_is_dropped_ends_by_itself() {
+    let origin = Origin::saying("hello");
+    let gateway = before(&origin);
+    let addresses = [gateway.address(), gateway.admin_address()];
+    assert_eq!(client(&gateway).get("/", &[]).status, 200);
+    drop(gateway);
+    for address in addresses {
+        eventually("the listener is closed", || {
+            TcpStream::connect(address).is_err()
+        });
+    }
+    eventually("the upstream's connection is closed", || {
+        origin.closed() == origin.connections()
+    });
+}
+
+#[test]
 fn what_is_left_at_the_deadline_is_cut() {
     let origin = Origin::start(|_, wire| {
         assert!(wire.ends(), "the gateway gives up");
