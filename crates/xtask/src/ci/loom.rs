@@ -12,24 +12,26 @@ use crate::workspace::{Package, Workspace};
 const CFG: &str = "cfg(stanchion_loom)";
 
 /// Runs the models of each default member that depends on loom: `tests/loom.rs`, and the unit
-/// tests in modules named `loom`.
+/// tests with `loom` in their path, such as those of a module `loom_tests`.
 ///
 /// Other unit tests are left out, since loom's atomics panic outside of a model.
 ///
 /// # Errors
 ///
-/// If a model fails.
+/// If a model fails, or a package that depends on loom has none: a check that runs nothing must not
+/// look like one that passed.
 pub(super) fn run() -> Result {
     let workspace = Workspace::load_members()?;
     for package in workspace
         .default_members()
         .filter(|member| uses_loom(member))
     {
+        let mut found = 0;
         for target in targets(package) {
             let build = |list: bool| {
                 let mut test = test(&workspace, package, target);
                 // An integration test holds nothing but models.
-                test.args((target == "--lib").then_some("loom::"));
+                test.args((target == "--lib").then_some("loom"));
                 test.args(list.then_some("--list"));
                 test
             };
@@ -38,10 +40,14 @@ pub(super) fn run() -> Result {
                 .lines()
                 .filter(|line| line.ends_with(": test"))
                 .count();
-            println!("{} {target}: {count} models", package.name);
+            println!("{} {target}: models: {count}", package.name);
             if count > 0 {
                 run_command(&mut build(false))?;
             }
+            found += count;
+        }
+        if found == 0 {
+            return Err(format!("{} depends on loom but has no model", package.name).into());
         }
     }
     Ok(())
