@@ -1,4 +1,4 @@
-//! An HTTP gateway.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 mod access_log;

@@ -3,9 +3,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
+use stanchion_gateway::Config;
 
 use crate::setup::{Origin, eventually};
 use crate::wire::Wire;
+
+const EXAMPLE: &str = include_str!("../../examples/gateway.toml");
 
 fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_stanchion-gateway"))
@@ -217,12 +220,36 @@ fn check_tells_of_a_file_that_is_not_there() {
 
 #[test]
 fn the_example_and_the_demos_configuration_are_sound() {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/gateway.toml");
-    let checked = program().arg("check").arg(example).output().unwrap();
-    assert!(checked.status.success(), "{}", text(&checked.stderr));
+    let (sound, said) = check(EXAMPLE);
+    assert!(sound, "{said}");
 
     let printed = program().args(["demo", "--print-config"]).output().unwrap();
     let (sound, said) = check(&text(&printed.stdout));
+    assert!(sound, "{said}");
+}
+
+#[test]
+fn the_example_tells_the_defaults() {
+    let uncommented = |but: &[&str]| {
+        let lines = EXAMPLE.lines().map(|line| match line.strip_prefix("# ") {
+            Some(field) if but.iter().any(|but| field.starts_with(but)) => line,
+            Some(field) if field.contains(" = ") || field.starts_with('[') => field,
+            _ => line,
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let (sound, said) = check(&uncommented(&[]));
+    assert!(sound, "{said}");
+    let read = |text: &str| format!("{:?}", Config::from_toml(text).unwrap());
+    // These two have no default that could stand there.
+    assert_eq!(read(&uncommented(&["workers", "trusted"])), read(EXAMPLE));
+}
+
+#[test]
+fn the_smallest_file_of_the_readme_is_sound() {
+    let readme = include_str!("../../README.md");
+    let smallest = readme.split("```toml\n").nth(1).unwrap();
+    let (sound, said) = check(smallest.split("```").next().unwrap());
     assert!(sound, "{said}");
 }
 
