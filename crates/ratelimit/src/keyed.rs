@@ -195,6 +195,7 @@ impl<K: ?Sized + Hash> KeyedRateLimiter<K> {
     }
 
     /// Where the bucket of `key` stands; takes nothing.
+    #[must_use]
     pub fn peek(&self, key: &K) -> Status {
         let shared = &*self.shared;
         let hash = shared.key_hash.hash(key);

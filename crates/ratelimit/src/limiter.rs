@@ -131,6 +131,7 @@ impl RateLimiter {
     }
 
     /// Where the bucket stands; takes nothing.
+    #[must_use]
     pub fn peek(&self) -> Status {
         let shared = &*self.shared;
         let ahead = shared.cell.peek(&shared.gcra, self.clock.now());

@@ -10,7 +10,6 @@ use crate::gcra::Gcra;
 ///
 /// Holds the raw numbers of the moment; the methods do the arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
 pub struct Status {
     gcra: Gcra,
     /// How far the bucket is from full, in the quota's units.

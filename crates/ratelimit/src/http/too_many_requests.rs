@@ -92,6 +92,15 @@ impl TooManyRequests {
             respond: Arc::new(Empty),
         }
     }
+
+    /// The status that tells a refusal: 429, or 400 where the request has no key.
+    #[must_use]
+    pub fn status(rejected: &Rejected) -> StatusCode {
+        match rejected.reason() {
+            Reason::NoKey => StatusCode::BAD_REQUEST,
+            _ => StatusCode::TOO_MANY_REQUESTS,
+        }
+    }
 }
 
 impl<F> TooManyRequests<F> {
@@ -118,15 +127,6 @@ impl<F> TooManyRequests<F> {
         TooManyRequests {
             policy: self.policy,
             respond: Arc::new(respond),
-        }
-    }
-
-    /// The status that tells a refusal: 429, or 400 where the request has no key.
-    #[must_use]
-    pub fn status(rejected: &Rejected) -> StatusCode {
-        match rejected.reason() {
-            Reason::NoKey => StatusCode::BAD_REQUEST,
-            _ => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 }
@@ -178,7 +178,7 @@ pub trait Respond<Req, Res> {
 impl<Req, B: Default> Respond<Req, Response<B>> for Empty {
     fn respond(&self, rejected: &Rejected, _request: Req) -> Response<B> {
         let mut response = Response::new(B::default());
-        *response.status_mut() = TooManyRequests::<Self>::status(rejected);
+        *response.status_mut() = TooManyRequests::status(rejected);
         response
     }
 }

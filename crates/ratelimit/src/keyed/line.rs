@@ -150,7 +150,7 @@ impl Line {
         // Acquire pairs with the Release of the last write: the TAT is this key's, or a later one.
         let tag = slot.tag.load(Ordering::Acquire) & !LOCKED;
         let tat = slot.tat.load(Ordering::Relaxed);
-        // Pairs with the Release fence in `replace`: had the TAT been another key's, the load
+        // Pairs with the Release in `seize`, `take_out` and `put`: had the TAT been another key's, the load
         // below would see the tag gone.
         fence(Ordering::Acquire);
         let same = slot.tag.load(Ordering::Relaxed) & !LOCKED == tag;
@@ -190,7 +190,8 @@ impl Line {
             && word
                 .compare_exchange(tag, tag | LOCKED, Ordering::Acquire, Ordering::Relaxed)
                 .is_ok();
-        locked.then_some(Locked { line: self })
+        // Made only when it is true: a `Locked` unlocks when it is dropped.
+        locked.then(|| Locked { line: self })
     }
 }
 
@@ -281,7 +282,9 @@ impl Locked<'_> {
     /// Writes a bucket to the slot at `place`, which was seized or taken out.
     pub(super) fn put(&self, place: usize, entry: Entry) {
         let slot = &self.line.slots[place];
-        slot.tat.store(entry.tat, Ordering::Relaxed);
+        // Release pairs with the Acquire fence in `Line::find`: who reads this TAT sees that the tag
+        // of the key before is gone.
+        slot.tat.store(entry.tat, Ordering::Release);
         // Release pairs with the Acquire in `Line::find`: who sees the tag sees its TAT.
         slot.tag
             .store(entry.tag | self.lock_bit(place), Ordering::Release);
