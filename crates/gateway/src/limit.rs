@@ -75,7 +75,7 @@ pub(crate) struct Refuse {
 
 impl Respond<Request, Response> for Refuse {
     fn respond(&self, rejected: &Rejected, request: Request) -> Response {
-        let status = TooManyRequests::<Self>::status(rejected);
+        let status = TooManyRequests::status(rejected);
         let problem = if status == StatusCode::TOO_MANY_REQUESTS {
             Problem::new(status, "limit", "too many requests, try again later")
         } else {

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use http::StatusCode;
 use hyper::body::Incoming;
 
 use super::failure::Failure;
@@ -46,6 +47,10 @@ impl Lease {
             return Sent::Unsent(request);
         };
         match sender.try_send_request(request).await {
+            // No upgrade is passed on, so none was asked for.
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                Sent::Failed(Failure::Invalid)
+            }
             Ok(response) => Sent::Answered(response, self),
             Err(mut error) => match error.take_message() {
                 Some(request) => Sent::Unsent(request),

@@ -90,7 +90,12 @@ fn an_endpoint_that_does_not_take_the_connection_gives_504_or_502() {
 
 #[test]
 fn nonsense_and_a_broken_connection_give_502_and_are_not_tried_again() {
-    for (nonsense, cause) in [("", "broken"), ("no http\r\n\r\n", "invalid")] {
+    let unasked = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+    for (nonsense, cause) in [
+        ("", "broken"),
+        ("no http\r\n\r\n", "invalid"),
+        (unasked, "invalid"),
+    ] {
         let origin = Origin::start(move |_, wire| {
             wire.write(nonsense);
             Then::Close
