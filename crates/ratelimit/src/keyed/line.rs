@@ -190,7 +190,7 @@ impl Line {
             && word
                 .compare_exchange(tag, tag | LOCKED, Ordering::Acquire, Ordering::Relaxed)
                 .is_ok();
-        // Made only when it is true: a `Locked` unlocks when it is dropped.
+        // Not `then_some`: a guard that is made in vain unlocks the line under its holder.
         locked.then(|| Locked { line: self })
     }
 }
@@ -301,5 +301,23 @@ impl Drop for Locked<'_> {
         let word = &self.line.slots[0].tag;
         let tag = word.load(Ordering::Relaxed);
         word.store(tag & !LOCKED, Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(stanchion_loom)))]
+mod tests {
+    use super::*;
+
+    /// A failed attempt made a guard and dropped it, and so unlocked the line under its holder: two
+    /// threads then gave one new key two buckets.
+    #[test]
+    fn a_failed_attempt_leaves_the_line_locked() {
+        let line = Line::new();
+        let holder = line.lock();
+        assert!(line.try_lock().is_none());
+        assert!(line.try_lock().is_none());
+        drop(holder);
+        assert!(line.try_lock().is_some());
+        assert!(line.try_lock().is_some());
     }
 }
