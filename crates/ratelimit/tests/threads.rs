@@ -172,7 +172,7 @@ fn under_churn_a_key_gets_no_more_than_its_bucket_and_the_overflow_cell() {
                 if thread == 0 && turn % 60 == 59 {
                     time.advance(STEP);
                 }
-                let key = (turn / 3 * (thread as u32 + 1)) % KEYS;
+                let key = (turn / 3 * (u32::try_from(thread).unwrap() + 1)) % KEYS;
                 OVERFLOWED.set(false);
                 if limiter.check(&key).is_err() {
                     continue;
