@@ -1,5 +1,8 @@
 //! A question, and who answers it.
 
+use std::time::Duration;
+
+use crate::effort::Effort;
 use crate::measure::Measure;
 use crate::target::Target;
 use crate::unit::Unit;
@@ -11,6 +14,7 @@ pub struct Case {
     pub(crate) name: &'static str,
     pub(crate) unit: Unit,
     pub(crate) rounds: Option<usize>,
+    pub(crate) burst: Option<Duration>,
     pub(crate) contestants: Vec<Contestant>,
 }
 
@@ -21,6 +25,7 @@ impl Case {
             name,
             unit,
             rounds: None,
+            burst: None,
             contestants: Vec::new(),
         }
     }
@@ -33,6 +38,13 @@ impl Case {
     pub const fn rounds(mut self, rounds: usize) -> Self {
         assert!(rounds > 0, "a case of 0 rounds has no figures");
         self.rounds = Some(rounds);
+        self
+    }
+
+    /// Makes each burst this long, however long or short the comparison is. By default 5 ms, or
+    /// 2 ms when quick. For contestants whose memory takes longer to come back into the caches.
+    pub const fn burst(mut self, burst: Duration) -> Self {
+        self.burst = Some(burst);
         self
     }
 
@@ -51,6 +63,20 @@ impl Case {
         );
         self.contestants.push(contestant);
         self
+    }
+}
+
+impl Case {
+    /// What this case takes of `effort`.
+    pub(crate) fn effort(&self, effort: &Effort) -> Effort {
+        let burst = self
+            .burst
+            .map(|burst| u64::try_from(burst.as_nanos()).unwrap_or(u64::MAX));
+        Effort {
+            rounds: self.rounds.unwrap_or(effort.rounds),
+            burst_ns: burst.unwrap_or(effort.burst_ns),
+            ..*effort
+        }
     }
 }
 

@@ -7,22 +7,27 @@
 //!   printed seed. So what disturbs the machine falls on all alike, and only ratios are compared.
 //! - **Processor time.** [`single`] and [`contended`] count the thread's own processor time. A
 //!   burst that had less than 98 % of its processor, or whose threads were together for less than
-//!   90 % of it, is repeated up to four times; then the best one counts, and the row is marked.
+//!   90 % of it, is repeated up to seven times; then the best one counts, and the sample is marked.
 //! - **Heap.** [`allocations`] counts those of one operation, [`held`] the bytes for one key, in
 //!   programs whose allocator is [`CountingOnDemand`]; nothing is counted while time is measured.
-//! - **Median, low, high.** The 0.5, 0.1 and 0.9 quantiles over the rounds of one run.
+//! - **Median, low, high.** The 0.5, 0.1 and 0.9 quantiles over the rounds of one run. Marked
+//!   samples are left out, unless they are more than half.
+//! - **Ratios.** Two contestants are compared round by round, and the median of the rounds' ratios
+//!   is told: above 1 means better, whatever the unit. If 1 lies between the low and the high of
+//!   those ratios, the two are tied: for a target that counts as exactly 1, whether it helps us or
+//!   not.
 //! - **Three runs.** The whole set is played three times, each contestant built anew. The row
 //!   shows the run in which our contestant had its middle median; a target is met only if every
 //!   run meets it.
-//! - **Ties.** If each one's median lies between the other's low and high, the two are even: for
-//!   a target their ratio counts as exactly 1, whether that helps us or not.
 
 mod case;
 mod counting_on_demand;
 mod effort;
+mod fence;
 mod machine;
 mod measure;
 mod options;
+mod played;
 mod report;
 mod rounds;
 mod shuffle;
@@ -35,6 +40,7 @@ mod unit;
 
 pub use case::{Case, Contestant};
 pub use counting_on_demand::CountingOnDemand;
+pub use fence::wait_for_all;
 pub use measure::{Batch, Measure, allocations, contended, figure, held, single};
 pub use options::Options;
 pub use shuffle::Random;

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::case::{Case, Contestant};
-use crate::rounds::Played;
-use crate::stats::{Summary, index_of_median};
+use crate::played::Played;
+use crate::stats::index_of_median;
+use crate::target::tied;
 
 /// One area's comparison, as it is written to `benches/results/AREA.json`.
 #[derive(Clone, Debug, Serialize)]
@@ -33,8 +34,8 @@ pub(crate) struct Row {
     pub(crate) median: f64,
     pub(crate) low: f64,
     pub(crate) high: f64,
-    /// How many times better than each other contestant, for rows of ours; above 1 is better,
-    /// whatever the unit. What cannot be told as a number (nothing against something) is left out.
+    /// How many times better than each other contestant, for rows of ours: the median of the
+    /// rounds' ratios. Above 1 is better, whatever the unit. What cannot be told as a number (nothing against something) is left out.
     pub(crate) versus: BTreeMap<&'static str, f64>,
     /// Those of `versus` whose difference lies inside the spread: for a target they count as 1.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -52,8 +53,10 @@ pub(crate) struct Row {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Noise {
     pub(crate) repeated: u32,
-    pub(crate) noisy: u32,
+    pub(crate) noisy: usize,
     pub(crate) rounds: usize,
+    /// In some run most rounds were noisy, so that the figures include them.
+    pub(crate) kept: bool,
 }
 
 /// The rows of `case` from all its runs.
@@ -66,7 +69,10 @@ pub(crate) fn rows(case: &Case, runs: &[Vec<Played>]) -> Vec<Row> {
         .iter()
         .position(|each| each.ours)
         .unwrap_or(0);
-    let results: Vec<f64> = runs.iter().map(|run| run[subject].summary.median).collect();
+    let results: Vec<f64> = runs
+        .iter()
+        .map(|run| run[subject].summary().median)
+        .collect();
     let middle = index_of_median(&results);
     let row = |(index, contestant)| row(case, runs, middle, index, contestant);
     case.contestants.iter().enumerate().map(row).collect()
@@ -79,12 +85,13 @@ fn row(
     index: usize,
     contestant: &Contestant,
 ) -> Row {
-    let own = runs[middle][index].summary;
+    let own = &runs[middle][index];
+    let summary = own.summary();
     let others = || {
         let all = case.contestants.iter().zip(&runs[middle]);
-        all.filter(|(other, _)| contestant.ours && other.name != contestant.name)
+        let others = all.filter(|(other, _)| contestant.ours && other.name != contestant.name);
+        others.map(|(other, played)| (other.name, own.times_better(case.unit, played)))
     };
-    let ratio = |theirs: &Summary| case.unit.times_better(own.median, theirs.median);
     let targets: Vec<String> = contestant
         .targets
         .iter()
@@ -94,17 +101,16 @@ fn row(
         case: case.name,
         contestant: contestant.name,
         unit: case.unit.label(),
-        median: rounded(own.median),
-        low: rounded(own.low),
-        high: rounded(own.high),
+        median: rounded(summary.median),
+        low: rounded(summary.low),
+        high: rounded(summary.high),
         versus: others()
-            .map(|(other, played)| (other.name, ratio(&played.summary)))
-            .filter(|(_, ratio)| ratio.is_finite())
-            .map(|(name, ratio)| (name, rounded(ratio)))
+            .filter(|(_, ratio)| ratio.median.is_finite())
+            .map(|(name, ratio)| (name, rounded(ratio.median)))
             .collect(),
         ties: others()
-            .filter(|(_, played)| own.ties_with(&played.summary))
-            .map(|(other, _)| other.name)
+            .filter(|(_, ratio)| tied(ratio))
+            .map(|(name, _)| name)
             .collect(),
         target: (!targets.is_empty()).then(|| targets.join("; ")),
         met: met(case, runs, index, contestant),
@@ -124,13 +130,13 @@ fn met(case: &Case, runs: &[Vec<Played>], index: usize, contestant: &Contestant)
                     .contestants
                     .iter()
                     .position(|other| other.name == name)?;
-                Some(run[place].summary)
+                Some(&run[place])
             };
-            let own = run[index].summary;
+            let own = &run[index];
             contestant
                 .targets
                 .iter()
-                .map(move |target| target.met(case.unit, &own, find))
+                .map(move |target| target.met(case.unit, own, find))
         })
         .collect();
     if verdicts.contains(&Some(false)) {
@@ -143,11 +149,14 @@ fn met(case: &Case, runs: &[Vec<Played>], index: usize, contestant: &Contestant)
 }
 
 fn noise(runs: &[Vec<Played>], index: usize) -> Noise {
-    runs.iter().fold(Noise::default(), |sum, run| Noise {
-        repeated: sum.repeated + run[index].repeated,
-        noisy: sum.noisy + run[index].noisy,
-        rounds: sum.rounds + run[index].rounds,
-    })
+    runs.iter()
+        .map(|run| &run[index])
+        .fold(Noise::default(), |sum, played| Noise {
+            repeated: sum.repeated + played.repeated(),
+            noisy: sum.noisy + played.noisy(),
+            rounds: sum.rounds + played.rounds(),
+            kept: sum.kept || played.is_noisy(),
+        })
 }
 
 /// `value` with the digits that a measurement can have: four that count, or whole units.
@@ -168,6 +177,7 @@ pub(crate) fn rounded(value: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::measure::figure;
+    use crate::played::tests::played;
     use crate::target::Target;
     use crate::unit::Unit;
 
@@ -182,18 +192,9 @@ mod tests {
             .with(Contestant::peer("governor", figure(|| 0.0)))
     }
 
-    fn run(medians: &[f64]) -> Vec<Played> {
-        let played = |median: &f64| Played {
-            summary: Summary {
-                median: *median,
-                low: median * 0.98,
-                high: median * 1.02,
-            },
-            repeated: 1,
-            noisy: 0,
-            rounds: 9,
-        };
-        medians.iter().map(played).collect()
+    fn run(figures: &[f64]) -> Vec<Played> {
+        let rounds = |figure: &f64| played(&[figure * 0.98, *figure, figure * 1.02]);
+        figures.iter().map(rounds).collect()
     }
 
     #[test]
@@ -206,8 +207,7 @@ mod tests {
         // The second run reached only 1.92 times.
         assert_eq!(rows[0].met, Some(false));
         assert!(rows[1].versus.is_empty() && rows[1].met.is_none());
-        assert_eq!(rows[0].noise.repeated, 3);
-        assert_eq!(rows[0].noise.rounds, 27);
+        assert_eq!((rows[0].noise.repeated, rows[0].noise.rounds), (18, 9));
     }
 
     #[test]
@@ -224,7 +224,8 @@ mod tests {
 
     #[test]
     fn a_tie_is_named() {
-        let rows = rows(&case(Unit::NS), &[run(&[10.0, 10.1])]);
+        let faster_and_slower = vec![played(&[10.0, 9.0, 11.0]), played(&[10.1, 10.0, 10.2])];
+        let rows = rows(&case(Unit::NS), &[faster_and_slower]);
         assert_eq!(rows[0].ties, ["governor"]);
         assert_eq!(rows[0].met, Some(false));
     }
@@ -253,13 +254,13 @@ mod tests {
                 "rows": [
                     {
                         "case": "allow", "contestant": "stanchion", "unit": "ns/op",
-                        "median": 10.0, "low": 9.8, "high": 10.2,
+                        "median": 10.0, "low": 9.84, "high": 10.16,
                         "versus": {"governor": 2.404},
                         "target": ">= 2x governor", "met": true,
                     },
                     {
                         "case": "allow", "contestant": "governor", "unit": "ns/op",
-                        "median": 24.04, "low": 23.56, "high": 24.52,
+                        "median": 24.04, "low": 23.66, "high": 24.42,
                         "versus": {}, "target": null, "met": null,
                     },
                 ],

@@ -2,26 +2,16 @@
 
 use crate::case::Case;
 use crate::effort::Effort;
+use crate::played::Played;
 use crate::shuffle::Random;
-use crate::stats::Summary;
-
-/// What one contestant did in one run of a case.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Played {
-    pub(crate) summary: Summary,
-    /// Bursts thrown away for want of processor time.
-    pub(crate) repeated: u32,
-    /// Rounds whose best burst still had too little of it.
-    pub(crate) noisy: u32,
-    pub(crate) rounds: usize,
-}
 
 /// Plays `case` once and gives what each contestant did, in the case's order.
 ///
 /// What disturbs the machine for a while then falls on all alike, and nobody always follows the
 /// same neighbour.
 pub(crate) fn play(case: &Case, effort: &Effort, random: &mut Random) -> Vec<Played> {
-    let rounds = case.rounds.unwrap_or(effort.rounds);
+    let effort = &case.effort(effort);
+    let rounds = effort.rounds;
     let mut samplers: Vec<_> = case
         .contestants
         .iter()
@@ -35,18 +25,7 @@ pub(crate) fn play(case: &Case, effort: &Effort, random: &mut Random) -> Vec<Pla
             samples[turn].push(samplers[turn].sample());
         }
     }
-    samples
-        .iter()
-        .map(|samples| {
-            let values: Vec<f64> = samples.iter().map(|sample| sample.value).collect();
-            Played {
-                summary: Summary::of(&values),
-                repeated: samples.iter().map(|sample| sample.repeated).sum(),
-                noisy: samples.iter().map(|sample| u32::from(sample.noisy)).sum(),
-                rounds,
-            }
-        })
-        .collect()
+    samples.into_iter().map(Played::new).collect()
 }
 
 #[cfg(test)]

@@ -37,13 +37,8 @@ impl Summary {
         }
     }
 
-    /// Whether the difference to `other` lies inside the spread: each one's median lies between
-    /// the other's low and high.
-    pub(crate) fn ties_with(&self, other: &Self) -> bool {
-        self.spans(other.median) && other.spans(self.median)
-    }
-
-    fn spans(&self, value: f64) -> bool {
+    /// Whether `value` lies between low and high.
+    pub(crate) fn spans(&self, value: f64) -> bool {
         self.low <= value && value <= self.high
     }
 }
@@ -59,7 +54,12 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     )]
     let below = (place.floor() as usize).min(last);
     let above = (below + 1).min(last);
-    sorted[below] + (sorted[above] - sorted[below]) * (place - below as f64)
+    let (from, to) = (sorted[below], sorted[above]);
+    // Without a straight line between the two: they are one, or infinite.
+    if from.total_cmp(&to).is_eq() || !(to - from).is_finite() {
+        return from;
+    }
+    from + (to - from) * (place - below as f64)
 }
 
 /// The index of the middle one of `values`; of an even number, the lower middle.
@@ -106,25 +106,13 @@ mod tests {
     }
 
     #[test]
-    fn a_tie_needs_each_median_inside_the_others_spread() {
-        let narrow = Summary {
-            median: 10.0,
-            low: 9.8,
-            high: 10.2,
-        };
-        let near = Summary {
-            median: 10.1,
-            low: 9.9,
-            high: 10.3,
-        };
-        let wide = Summary {
-            median: 11.0,
-            low: 9.0,
-            high: 13.0,
-        };
-        assert!(narrow.ties_with(&near) && near.ties_with(&narrow));
-        // Its own noise does not make a slow contestant the equal of a steady fast one.
-        assert!(!narrow.ties_with(&wide) && !wide.ties_with(&narrow));
+    fn what_is_infinite_stays_so() {
+        let summary = Summary::of(&[f64::INFINITY; 4]);
+        assert!(
+            summary.median.is_infinite() && summary.low.is_infinite(),
+            "{summary:?}"
+        );
+        assert!(summary.spans(f64::INFINITY) && !summary.spans(1.0));
     }
 
     #[test]

@@ -3,21 +3,25 @@
 use std::hint::black_box;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{fs, io};
 
 use crate::case::{Case, Contestant};
 use crate::effort::Effort;
 use crate::machine;
-use crate::measure::single;
+use crate::measure::{Batch, contended, single};
 use crate::options::Options;
+use crate::played::Played;
 use crate::report::{self, Report};
-use crate::rounds::{self, Played};
+use crate::rounds;
 use crate::shuffle::Random;
 use crate::stats::{HIGH_QUANTILE, LOW_QUANTILE};
 use crate::table;
 use crate::unit::Unit;
 
+/// The yardsticks that stand in every report.
+const FLOORS: [&str; 2] = ["floor, 1 thread", "floor, 2 threads"];
 /// The order of play when no seed is given.
 const SEED: u64 = 0x5354_414E_4348_494F;
 
@@ -30,12 +34,12 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// A suite that asks only what an uncontended `fetch_add` costs, as every suite does: the
-    /// yardstick by which runs on different machines may be read.
+    /// A suite that asks only what a `fetch_add` costs, alone and with two threads on one counter,
+    /// as every suite does: the yardstick by which runs on different machines may be read.
     pub fn new(area: &'static str) -> Self {
         Self {
             area,
-            cases: vec![floor()],
+            cases: vec![floor(), shared_floor()],
         }
     }
 
@@ -50,9 +54,8 @@ impl Suite {
     /// A missed target is no failure of the program: it stands in the table.
     #[must_use]
     pub fn run(mut self, options: &Options) -> ExitCode {
-        let floor = self.cases[0].name;
         self.cases
-            .retain(|case| case.name == floor || options.wants(case.name));
+            .retain(|case| FLOORS.contains(&case.name) || options.wants(case.name));
         let seed = options.seed.unwrap_or(SEED);
         let report = self.play(&options.effort(), seed, options.command(self.area));
         print!("{}", table::render(&report));
@@ -107,9 +110,9 @@ impl Suite {
 fn protocol(effort: &Effort, seed: u64) -> String {
     format!(
         "{} runs of {} rounds, bursts of {} ms, order of play from seed {seed:#x}; figures of the \
-         median run, low and high are its quantiles {LOW_QUANTILE} and {HIGH_QUANTILE}; a target \
-         is met if every run meets it; medians inside each other's low and high are a tie and \
-         count as 1x",
+         median run, low and high are its quantiles {LOW_QUANTILE} and {HIGH_QUANTILE}; ratios are \
+         the median over the rounds, and a tie, counted as 1x, if 1 lies between their quantiles; \
+         a target is met if every run meets it",
         effort.runs,
         effort.rounds,
         effort.burst_ns / 1_000_000,
@@ -121,12 +124,31 @@ fn floor() -> Case {
     let fetch_add = single(|| {
         let counter = AtomicU64::new(0);
         move |iterations| {
+            // Hidden once: a store in the loop would be waited for by each locked instruction.
+            let counter = black_box(&counter);
             for _ in 0..iterations {
-                black_box(&counter).fetch_add(1, Ordering::Relaxed);
+                counter.fetch_add(1, Ordering::Relaxed);
             }
         }
     });
-    Case::new("floor, 1 thread", Unit::NS).with(Contestant::peer("fetch_add", fetch_add))
+    Case::new(FLOORS[0], Unit::NS).with(Contestant::peer("fetch_add", fetch_add))
+}
+
+/// Two threads add to one counter: how far apart the processors are just now.
+fn shared_floor() -> Case {
+    let fetch_add = contended(2, || {
+        let counter = Arc::new(AtomicU64::new(0));
+        let runner = |_| -> Batch {
+            let counter = counter.clone();
+            Box::new(move |iterations| {
+                for _ in 0..iterations {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        };
+        (0..2).map(runner).collect()
+    });
+    Case::new(FLOORS[1], Unit::NS).with(Contestant::peer("fetch_add", fetch_add))
 }
 
 fn write(path: &Path, report: &Report) -> io::Result<()> {
@@ -163,8 +185,8 @@ mod tests {
         };
         let report = suite().play(&effort, 1, "command".into());
         assert!(report.fetch_add_ns > 0.0);
-        assert_eq!(report.rows.len(), 3);
-        let ours = &report.rows[1];
+        assert_eq!(report.rows.len(), 4);
+        let ours = &report.rows[2];
         assert_eq!((ours.noise.rounds, ours.met), (6, Some(true)));
         assert!((ours.versus["theirs"] - 2.0).abs() < 1e-9);
     }
@@ -182,6 +204,6 @@ mod tests {
         let json: serde_json::Value = serde_json::from_slice(&fs::read(out).unwrap()).unwrap();
         assert_eq!(json["area"], "sample");
         assert_eq!(json["command"], "cargo xtask compare sample --quick");
-        assert_eq!(json["rows"][1]["versus"]["theirs"], 2.0);
+        assert_eq!(json["rows"][2]["versus"]["theirs"], 2.0);
     }
 }

@@ -35,7 +35,7 @@ fn render_case(text: &mut String, rows: &[Row]) {
         "", "median", "low", "high"
     );
     for row in rows {
-        let mark = if row.noise.noisy > 0 { "~" } else { "" };
+        let mark = if row.noise.kept { "~" } else { "" };
         let _ = write!(
             text,
             "  {:name_width$}  {:>10} {:>10} {:>10}",
@@ -82,14 +82,15 @@ fn footer(report: &Report) -> String {
         with_target.filter(|row| row.met == verdict).count()
     };
     let repeated: u32 = report.rows.iter().map(|row| row.noise.repeated).sum();
-    let noisy: u32 = report.rows.iter().map(|row| row.noise.noisy).sum();
+    let noisy: usize = report.rows.iter().map(|row| row.noise.noisy).sum();
     let rounds: usize = report.rows.iter().map(|row| row.noise.rounds).sum();
     format!(
         "Rows with targets: {} met, {} not met, {} not judged.\n\
          On the right: how many times better our first row of the case is. fetch_add: {} ns.\n\
          {}\n\
          Of {rounds} samples, {repeated} bursts were repeated for want of processor time; \
-         {noisy} samples had too little of it to the end, and are marked ~.\n\
+         {noisy} samples had too little of it to the end, and count only in rows marked ~, where \
+         they are the most.\n\
          {}\ncommit {}, {}",
         count(Some(true)),
         count(Some(false)),
@@ -136,7 +137,7 @@ mod tests {
         };
         let noisy = Row {
             noise: Noise {
-                noisy: 1,
+                kept: true,
                 ..Noise::default()
             },
             ..row("governor", 25.0)

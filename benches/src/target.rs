@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::played::Played;
 use crate::stats::Summary;
 use crate::unit::Unit;
 
@@ -40,24 +41,24 @@ impl Target {
     /// Whether `ours` meets the target in one run; `None` if the contestant it is held against did
     /// not take part.
     ///
-    /// A tie (see [`Summary::ties_with`]) counts as a ratio of exactly 1, to our favour or not.
-    pub(crate) fn met(
+    /// A tie (see [`tied`]) counts as a ratio of exactly 1, to our favour or not.
+    pub(crate) fn met<'a>(
         &self,
         unit: Unit,
-        ours: &Summary,
-        find: impl Fn(&str) -> Option<Summary>,
+        ours: &Played,
+        find: impl Fn(&str) -> Option<&'a Played>,
     ) -> Option<bool> {
         match *self {
             Self::AtLeast { ratio, versus } => {
-                Some(times_better(unit, ours, &find(versus)?) >= ratio)
+                Some(times_better(unit, ours, find(versus)?) >= ratio)
             }
             // `ratio` times the cost is `1 / ratio` times as good.
             Self::AtMost { ratio, versus } => {
-                Some(times_better(unit, ours, &find(versus)?) * ratio >= 1.0)
+                Some(times_better(unit, ours, find(versus)?) * ratio >= 1.0)
             }
-            Self::AtMostPlus { versus, more } => Some(ours.median <= find(versus)?.median + more),
-            Self::Reach(figure) => Some(unit.reaches(ours.median, figure)),
-            Self::Zero => Some(ours.median.total_cmp(&0.0).is_eq()),
+            Self::AtMostPlus { versus, more } => Some(ours.more_than(find(versus)?).median <= more),
+            Self::Reach(figure) => Some(unit.reaches(ours.summary().median, figure)),
+            Self::Zero => Some(ours.summary().high.total_cmp(&0.0).is_eq()),
         }
     }
 
@@ -71,12 +72,15 @@ impl Target {
     }
 }
 
-fn times_better(unit: Unit, ours: &Summary, theirs: &Summary) -> f64 {
-    if ours.ties_with(theirs) {
-        1.0
-    } else {
-        unit.times_better(ours.median, theirs.median)
-    }
+fn times_better(unit: Unit, ours: &Played, theirs: &Played) -> f64 {
+    let ratio = ours.times_better(unit, theirs);
+    if tied(&ratio) { 1.0 } else { ratio.median }
+}
+
+/// Whether a difference lies inside the spread: some rounds say better, others worse, so that 1
+/// is between the low and the high of the rounds' ratios.
+pub(crate) fn tied(ratio: &Summary) -> bool {
+    ratio.spans(1.0)
 }
 
 struct Described {
@@ -107,19 +111,12 @@ impl fmt::Display for Described {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn steady(median: f64) -> Summary {
-        Summary {
-            median,
-            low: median * 0.99,
-            high: median * 1.01,
-        }
-    }
+    use crate::played::tests::played;
 
     fn met(target: Target, unit: Unit, ours: f64, theirs: f64) -> Option<bool> {
-        target.met(unit, &steady(ours), |name| {
-            (name == "peer").then(|| steady(theirs))
-        })
+        let theirs = played(&[theirs; 3]);
+        let find = |name: &str| (name == "peer").then_some(&theirs);
+        target.met(unit, &played(&[ours; 3]), find)
     }
 
     #[test]
@@ -164,22 +161,25 @@ mod tests {
 
     #[test]
     fn a_tie_is_even_for_us_and_against_us() {
-        let wide = |median| Summary {
-            median,
-            low: 5.0,
-            high: 20.0,
-        };
         let versus = "peer";
-        let against = |target: Target, ours, theirs| {
-            target.met(Unit::NS, &wide(ours), |_| Some(wide(theirs)))
+        let against = |target: Target, ours: &[f64], theirs: &[f64]| {
+            let theirs = played(theirs);
+            target.met(Unit::NS, &played(ours), |_| Some(&theirs))
         };
         let no_worse = Target::AtMost {
             ratio: 1.05,
             versus,
         };
-        assert_eq!(against(no_worse, 11.0, 10.0), Some(true));
+        assert_eq!(
+            against(no_worse, &[11.0, 11.0, 9.0], &[10.0; 3]),
+            Some(true)
+        );
+        assert_eq!(
+            against(no_worse, &[11.0, 11.0, 10.9], &[10.0; 3]),
+            Some(false)
+        );
         let better = Target::AtLeast { ratio: 1.2, versus };
-        assert_eq!(against(better, 8.0, 10.0), Some(false));
+        assert_eq!(against(better, &[8.0, 8.0, 12.0], &[10.0; 3]), Some(false));
     }
 
     #[test]

@@ -1,1 +1,27 @@
-//! An HTTP gateway.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod access_log;
+mod admin;
+mod client;
+mod config;
+mod connection;
+mod exchange;
+mod forward;
+mod gateway;
+mod hop_by_hop;
+mod limit;
+mod listener;
+mod metrics;
+mod problem;
+mod record;
+mod request_id;
+mod router;
+mod shared;
+mod stack;
+mod timer;
+mod upstream;
+mod worker;
+
+pub use config::{Config, ConfigError, Mistake, ReadError};
+pub use gateway::{Gateway, Report, StartError};

@@ -1,4 +1,4 @@
-//! Rate limiting.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 mod cell;

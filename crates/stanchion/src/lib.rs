@@ -1,1 +1,83 @@
-//! Resilience and scaling.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+use std::time::Duration;
+
+#[doc(inline)]
+pub use stanchion_core as core;
+#[cfg(feature = "ratelimit")]
+#[doc(inline)]
+pub use stanchion_ratelimit as ratelimit;
+
+/// How long to wait before trying again, if a refusal of one of the patterns stands anywhere in
+/// the chain of `error` and its sources, and waiting helps.
+///
+/// Sees only the patterns whose features are on.
+///
+/// # Complexity
+///
+/// O(sources); looks at 32 of them at most, since an error may be its own source.
+#[must_use]
+pub fn retry_after(error: &(dyn Error + 'static)) -> Option<Duration> {
+    let mut next = Some(error);
+    let chain = std::iter::from_fn(|| {
+        let error = next?;
+        next = error.source();
+        Some(error)
+    });
+    chain.take(SOURCES_MAX).find_map(told_by)
+}
+
+const SOURCES_MAX: usize = 32;
+
+#[cfg(feature = "ratelimit")]
+fn told_by(error: &(dyn Error + 'static)) -> Option<Duration> {
+    error.downcast_ref::<ratelimit::Rejected>()?.retry_after()
+}
+
+#[cfg(not(feature = "ratelimit"))]
+fn told_by(_error: &(dyn Error + 'static)) -> Option<Duration> {
+    None
+}
+
+#[cfg(all(test, feature = "ratelimit"))]
+mod tests {
+    use std::fmt;
+
+    use super::*;
+    use crate::ratelimit::{Quota, RateLimiter};
+
+    #[derive(Debug)]
+    struct Wrapped(Box<dyn Error>);
+
+    impl fmt::Display for Wrapped {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("wrapped")
+        }
+    }
+
+    impl Error for Wrapped {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&*self.0)
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_found_under_other_errors() {
+        let quota = Quota::new(1, Duration::from_secs(60)).unwrap();
+        let (clock, _time) = core::Clock::manual();
+        let limiter = RateLimiter::new(quota).with_clock(clock);
+        assert!(limiter.check().is_ok());
+        let refused = limiter.check().unwrap_err();
+        let error = Wrapped(Box::new(Wrapped(Box::new(refused))));
+        assert_eq!(retry_after(&error), Some(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn other_errors_and_refusals_that_waiting_does_not_help_tell_nothing() {
+        assert_eq!(retry_after(&Wrapped(Box::new(fmt::Error))), None);
+        let limiter = RateLimiter::new(Quota::new(1, Duration::from_secs(60)).unwrap());
+        assert_eq!(retry_after(&limiter.check_n(2).unwrap_err()), None);
+    }
+}

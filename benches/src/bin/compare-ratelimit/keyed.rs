@@ -4,30 +4,37 @@
 //! quota is one per second with a burst of a hundred million: nothing is refused, and no bucket
 //! ever refills, so every key stays in use and nobody may forget one.
 
-use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use governor::clock::QuantaClock;
-use stanchion_benches::{Batch, Case, Contestant, Random, Target, Unit, contended, held, single};
+use governor::state::keyed::DashMapStateStore;
+use stanchion_benches::{
+    Batch, Case, Contestant, Random, Target, Unit, contended, held, single, wait_for_all,
+};
 use stanchion_ratelimit::{KeyedRateLimiter, Quota};
 
 const BURST: u32 = 100_000_000;
+/// Long enough that the table of a million keys is back in the caches, as far as it fits, after
+/// another contestant's turn.
+const TURN: Duration = Duration::from_millis(100);
 const SEED: u64 = 0x6B65_7973;
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         alone("keyed u64, 1 k keys, 1 thread", 1_000, 1.2),
         alone("keyed u64, 1 M keys, 1 thread", 1_000_000, 2.5),
+        one_at_a_time("keyed u64, 1 k keys, one at a time", 1_000),
+        one_at_a_time("keyed u64, 1 M keys, one at a time", 1_000_000),
         together("keyed u64, 1 k keys, 2 threads", 1_000),
         together("keyed u64, 1 M keys, 2 threads", 1_000_000),
         memory("memory, 1 M u64 keys"),
     ]
 }
 
-/// Checks every key of a slice, and says how many were admitted.
-type CheckAll = Arc<dyn Fn(&[u64]) -> u64 + Send + Sync>;
+/// Checks every client of a slice by its number, and says how many were admitted.
+type CheckAll = Arc<dyn Fn(&[u32]) -> u64 + Send + Sync>;
 
 fn alone(name: &'static str, keys: usize, ratio: f64) -> Case {
     let batch = move |build: fn(usize) -> CheckAll| {
@@ -38,6 +45,7 @@ fn alone(name: &'static str, keys: usize, ratio: f64) -> Case {
         })
     };
     Case::new(name, Unit::NS)
+        .burst(TURN)
         .with(
             Contestant::ours("stanchion", batch(stanchion)).must(Target::AtLeast {
                 ratio,
@@ -45,6 +53,36 @@ fn alone(name: &'static str, keys: usize, ratio: f64) -> Case {
             }),
         )
         .with(Contestant::peer("governor", batch(governor)))
+}
+
+/// The same, but no check begins before the last one is done: as in a service, where other work
+/// lies between two checks, and unlike a tight loop, where the processor overlaps them. The fence
+/// between them is paid by all.
+fn one_at_a_time(name: &'static str, keys: usize) -> Case {
+    let batch = move |build: fn(usize) -> CheckAll| {
+        single(move || {
+            let check = build(keys);
+            preload(&check, keys);
+            walk(check, draws(keys), 0)
+        })
+    };
+    Case::new(name, Unit::NS)
+        .burst(TURN)
+        .with(Contestant::ours(
+            "stanchion",
+            batch(|keys| {
+                let limiter = stanchion_limiter(keys);
+                fenced(move |key| limiter.check(key).is_ok())
+            }),
+        ))
+        .with(Contestant::peer(
+            "governor",
+            batch(|_| {
+                let limiter = governor_limiter();
+                fenced(move |key| limiter.check_key(key).is_ok())
+            }),
+        ))
+        .with(Contestant::peer("fence alone", batch(|_| fenced(|_| true))))
 }
 
 fn together(name: &'static str, keys: usize) -> Case {
@@ -61,6 +99,7 @@ fn together(name: &'static str, keys: usize) -> Case {
         })
     };
     Case::new(name, Unit::NS)
+        .burst(TURN)
         .with(
             Contestant::ours("stanchion", threads(stanchion)).must(Target::AtLeast {
                 ratio: 4.0,
@@ -70,50 +109,73 @@ fn together(name: &'static str, keys: usize) -> Case {
         .with(Contestant::peer("governor", threads(governor)))
 }
 
+/// The heap of a limiter that was asked about a million keys, over the keys that it then holds.
 fn memory(name: &'static str) -> Case {
     const KEYS: usize = 1_000_000;
-    let bytes = |build: fn(usize) -> CheckAll| {
-        held(move || {
-            let check = build(KEYS);
-            preload(&check, KEYS);
-            (check, KEYS)
-        })
-    };
+    let ours = held(|| {
+        let limiter = stanchion_limiter(KEYS);
+        (0..KEYS as u64).for_each(|key| assert!(limiter.check(&key).is_ok()));
+        let count = limiter.count_keys();
+        (limiter, count)
+    });
+    let governor = held(|| {
+        let limiter = governor_limiter();
+        (0..KEYS as u64).for_each(|key| assert!(limiter.check_key(&key).is_ok()));
+        let count = limiter.len();
+        (limiter, count)
+    });
     Case::new(name, Unit::BYTES_PER_KEY)
         .rounds(1)
-        .with(Contestant::ours("stanchion", bytes(stanchion)).must(Target::Reach(24.0)))
-        .with(Contestant::peer("governor", bytes(governor)))
+        .with(Contestant::ours("stanchion", ours).must(Target::Reach(24.0)))
+        .with(Contestant::peer("governor", governor))
 }
 
 fn stanchion(keys: usize) -> CheckAll {
-    let quota = Quota::new(1, Duration::from_secs(1))
-        .and_then(|quota| quota.with_burst(u64::from(BURST)))
-        .expect("a valid quota");
-    let limiter = KeyedRateLimiter::<u64>::new(quota, keys).expect("a valid number of keys");
+    let limiter = stanchion_limiter(keys);
     counted(move |key| limiter.check(key).is_ok())
 }
 
 fn governor(_keys: usize) -> CheckAll {
+    let limiter = governor_limiter();
+    counted(move |key| limiter.check_key(key).is_ok())
+}
+
+fn stanchion_limiter(keys: usize) -> KeyedRateLimiter<u64> {
+    let quota = Quota::new(1, Duration::from_secs(1))
+        .and_then(|quota| quota.with_burst(u64::from(BURST)))
+        .expect("a valid quota");
+    KeyedRateLimiter::new(quota, keys).expect("a valid number of keys")
+}
+
+/// Its own default store and hasher, with the clock that costs least.
+fn governor_limiter() -> governor::RateLimiter<u64, DashMapStateStore<u64>, QuantaClock> {
     let quota = governor::Quota::per_second(NonZeroU32::MIN)
         .allow_burst(NonZeroU32::new(BURST).expect("not 0"));
-    let limiter =
-        governor::RateLimiter::<u64, _, _>::dashmap_with_clock(quota, QuantaClock::default());
-    counted(move |key| limiter.check_key(key).is_ok())
+    governor::RateLimiter::dashmap_with_clock(quota, QuantaClock::default())
 }
 
 /// Makes a batch of `check`: the loop is compiled together with each contestant's own code.
 fn counted(check: impl Fn(&u64) -> bool + Send + Sync + 'static) -> CheckAll {
-    Arc::new(move |keys| {
+    Arc::new(move |clients| {
         let mut admitted = 0;
-        for key in keys {
-            admitted += u64::from(black_box(check(key)));
+        for client in clients {
+            admitted += u64::from(check(&u64::from(*client)));
         }
         admitted
     })
 }
 
+/// The same with a fence after each.
+fn fenced(check: impl Fn(&u64) -> bool + Send + Sync + 'static) -> CheckAll {
+    counted(move |key| {
+        let admitted = check(key);
+        wait_for_all();
+        admitted
+    })
+}
+
 /// Runs through `draws` from `start` on, round and round.
-fn walk(check: CheckAll, draws: Arc<[u64]>, start: usize) -> Batch {
+fn walk(check: CheckAll, draws: Arc<[u32]>, start: usize) -> Batch {
     let mut place = start;
     Box::new(move |iterations| {
         let mut left = iterations;
@@ -128,21 +190,21 @@ fn walk(check: CheckAll, draws: Arc<[u64]>, start: usize) -> Batch {
     })
 }
 
-/// Keys in a random order, each as likely as any other: some four draws for each of a million
-/// keys, and many more for each of a thousand.
-fn draws(keys: usize) -> Arc<[u64]> {
+/// Clients in a random order, each as likely as any other: two draws for each of a million, and
+/// many more for each of a thousand. Their numbers take half the room of the keys, which leaves
+/// the caches to the contestants; everybody hashes, so numbers in a row are as good as any keys.
+fn draws(keys: usize) -> Arc<[u32]> {
     let mut random = Random::new(SEED);
-    let count = (4 * keys).max(1 << 16);
-    (0..count).map(|_| key(random.below(keys))).collect()
+    let count = (2 * keys).max(1 << 16);
+    (0..count).map(|_| client(random.below(keys))).collect()
 }
 
 /// Brings every key in, so that what is measured is not insertion.
 fn preload(check: &CheckAll, keys: usize) {
-    let all: Vec<u64> = (0..keys).map(key).collect();
+    let all: Vec<u32> = (0..keys).map(client).collect();
     assert_eq!(check(&all), keys as u64, "every key is admitted");
 }
 
-/// Client numbers as they come: not in a row.
-fn key(index: usize) -> u64 {
-    Random::new(index as u64).next_u64()
+fn client(index: usize) -> u32 {
+    u32::try_from(index).expect("at most a million clients")
 }

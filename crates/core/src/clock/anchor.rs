@@ -298,3 +298,77 @@ mod tests {
         assert_eq!(next.at(later.tick) - line.at(sample.tick), second + 1);
     }
 }
+
+#[cfg(all(test, stanchion_loom))]
+mod loom {
+    use std::sync::atomic::{AtomicU64 as Ticks, Ordering::Relaxed};
+
+    use ::loom::sync::Arc;
+    use ::loom::thread;
+
+    use super::*;
+
+    fn model(run: impl Fn() + Sync + Send + 'static) {
+        let mut builder = ::loom::model::Builder::new();
+        builder.preemption_bound = Some(2);
+        builder.check(run);
+    }
+
+    /// A line whose four numbers belong together: it starts at `tick`, at ten times as many
+    /// nanoseconds.
+    fn line(tick: u64) -> Line {
+        Line {
+            start_tick: tick,
+            start_ns: tick * 10,
+            slope: 10 << FRACTION_BITS,
+            due_tick: tick + 1_000,
+        }
+    }
+
+    #[test]
+    fn a_reader_sees_one_whole_line_while_others_redraw() {
+        model(|| {
+            let published = Arc::new(Published::new(&line(1)));
+            let redraw = |tick: u64| {
+                let published = published.clone();
+                thread::spawn(move || published.redraw(|_| line(tick)))
+            };
+            let (one, two) = (redraw(2), redraw(3));
+            // All lines lie on one another, so that any mixture of two would be seen.
+            assert_eq!(published.read(|| 7).0, 70);
+            one.join().unwrap();
+            two.join().unwrap();
+            assert_eq!(published.read(|| 8).0, 80);
+        });
+    }
+
+    #[test]
+    fn time_does_not_go_back_over_two_redraws() {
+        model(|| {
+            let published = Arc::new(Published::new(&line(1)));
+            let ticks = std::sync::Arc::new(Ticks::new(5));
+            let writer = {
+                let (published, ticks) = (published.clone(), ticks.clone());
+                thread::spawn(move || {
+                    for _ in 0..2 {
+                        published.redraw(|old| {
+                            let now = ticks.fetch_add(1, Relaxed) + 1;
+                            // Flatter than before, and on by the nanosecond that covers rounding.
+                            let start = old.at(now) + 1;
+                            Line {
+                                start_tick: now,
+                                start_ns: start,
+                                ..line(now)
+                            }
+                        });
+                    }
+                })
+            };
+            let read = || published.read(|| ticks.load(Relaxed)).0;
+            let (first, second) = (read(), read());
+            assert!(second >= first);
+            writer.join().unwrap();
+            assert!(read() >= second);
+        });
+    }
+}

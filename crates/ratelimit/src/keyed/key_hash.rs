@@ -138,7 +138,7 @@ impl Hasher for KeyHasher<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(stanchion_loom)))]
 mod tests {
     use std::collections::HashSet;
     use std::net::IpAddr;

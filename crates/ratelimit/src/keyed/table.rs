@@ -2,8 +2,8 @@
 //!
 //! A bucket that is full again says nothing that an absent one does not, so its slot is free for
 //! the next key that needs one; that is all the collection there is. Each key has two lines where
-//! its bucket may stand. If eight other keys fill both, one of them is moved to *its* other line;
-//! if none can move, the key shares the overflow cell with whoever else found no room.
+//! its bucket may stand. If eight other keys fill both, one of them is moved to *its* other line,
+//! and if that is full too, one there first to its own; if none can move, the key shares the overflow cell with whoever else found no room.
 
 use stanchion_core::Instant;
 
@@ -14,6 +14,9 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// Slots for every ten keys: at 70 % almost every new key finds a place in one of its two lines.
 const SLOTS_PER_TEN_KEYS: usize = 14;
+/// Buckets that may have to move before the one that makes room: a key that finds all full looks
+/// at 2 + 8 + 32 lines, and no more.
+const MOVES_BEHIND_MAX: usize = 1;
 const FLOORS: usize = if cfg!(stanchion_loom) { 1 } else { 64 };
 
 #[derive(Debug)]
@@ -195,39 +198,45 @@ impl Table {
                 return Some((line, vacant.place));
             }
         }
-        let held = [homes.0, homes.1];
-        let in_first = self.make_room(gcra, &both.0, homes.0, held, now);
-        let in_first = in_first.map(|place| (&both.0, place));
-        in_first.or_else(|| {
-            let in_second = self.make_room(gcra, &both.1, homes.1, held, now);
-            in_second.map(|place| (&both.1, place))
+        (0..=MOVES_BEHIND_MAX).find_map(|behind| {
+            [(&both.0, homes.0), (&both.1, homes.1)]
+                .into_iter()
+                .find_map(|(line, index)| {
+                    let place = self.make_room(gcra, line, index, now, behind)?;
+                    Some((line, place))
+                })
         })
     }
 
-    /// Moves one bucket of a full line to its other home; returns the place that it left.
+    /// Moves one bucket of a full line to its other home, where up to `behind` others may have to
+    /// move first; returns the place that it left.
     fn make_room(
         &self,
         gcra: &Gcra,
         line: &Locked<'_>,
         index: usize,
-        held: [usize; 2],
         now: Instant,
+        behind: usize,
     ) -> Option<usize> {
         let moment = gcra.moment(now);
         line.entries().find_map(|(place, entry)| {
             let (one, two) = self.homes(entry.key()?);
-            let other = if one == index { two } else { one };
-            if held.contains(&other) {
-                return None;
-            }
-            // Never waits: two threads that hold lines of each other would wait for ever.
-            let other = self.lines[other].try_lock()?;
-            let vacant = other.vacant(moment)?;
-            if !other.seize(vacant.place, vacant.entry) {
-                return None;
-            }
-            self.forget(gcra, vacant.entry, now);
-            other.put(vacant.place, line.take_out(place));
+            let other_index = if one == index { two } else { one };
+            // Never waits: two threads that hold lines of each other would wait for ever. A line
+            // that this thread holds itself is passed over too.
+            let other = self.lines[other_index].try_lock()?;
+            let free = match other.vacant(moment) {
+                Some(vacant) => {
+                    let seized = other.seize(vacant.place, vacant.entry);
+                    seized.then(|| self.forget(gcra, vacant.entry, now))?;
+                    vacant.place
+                }
+                None => {
+                    let behind = behind.checked_sub(1)?;
+                    self.make_room(gcra, &other, other_index, now, behind)?
+                }
+            };
+            other.put(free, line.take_out(place));
             Some(place)
         })
     }
@@ -291,3 +300,32 @@ fn stripe(key: Fingerprint) -> usize {
 
 #[cfg(all(test, stanchion_loom))]
 mod loom;
+
+#[cfg(all(test, not(stanchion_loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Quota;
+    use crate::gcra::Kind;
+
+    /// Buckets that never refill during the test, as many as the table was built for.
+    #[test]
+    fn every_key_that_the_table_was_built_for_finds_a_place() {
+        let gcra = Gcra::new(&Quota::new(1, Duration::from_secs(3600)).unwrap());
+        let now = || Instant::ZERO + Duration::from_secs(1);
+        let keys = 100_000_u64;
+        let table = Table::new(100_000);
+        // An odd multiplier scatters the numbers, and none twice.
+        let hash = |key: u64| (key + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for key in 0..keys {
+            let decision = table.check(&gcra, hash(key), now, 1);
+            assert_eq!(decision.kind, Kind::Admitted);
+            assert!(!decision.overflowed, "key {key} of {keys}");
+        }
+        assert_eq!(table.live(&gcra, now()), 100_000);
+        for key in 0..keys {
+            assert_eq!(table.check(&gcra, hash(key), now, 1).kind, Kind::Exceeded);
+        }
+    }
+}

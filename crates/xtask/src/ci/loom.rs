@@ -12,7 +12,7 @@ use crate::workspace::{Package, Workspace};
 const CFG: &str = "cfg(stanchion_loom)";
 
 /// Runs the models of each default member that depends on loom: `tests/loom.rs`, and the unit
-/// tests in modules named `loom`.
+/// tests with `loom` in their path, such as those of a module `loom_tests`.
 ///
 /// Other unit tests are left out, since loom's atomics panic outside of a model.
 ///
@@ -31,7 +31,7 @@ pub(super) fn run() -> Result {
             let build = |list: bool| {
                 let mut test = test(&workspace, package, target);
                 // An integration test holds nothing but models.
-                test.args((target == "--lib").then_some("loom::"));
+                test.args((target == "--lib").then_some("loom"));
                 test.args(list.then_some("--list"));
                 test
             };
@@ -40,7 +40,7 @@ pub(super) fn run() -> Result {
                 .lines()
                 .filter(|line| line.ends_with(": test"))
                 .count();
-            println!("{} {target}: {count} models", package.name);
+            println!("{} {target}: models: {count}", package.name);
             if count > 0 {
                 run_command(&mut build(false))?;
             }

@@ -1,0 +1,215 @@
+//! What a gateway is told: a value that cannot be wrong once it is built.
+
+mod error;
+mod field;
+mod file;
+mod text;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+use ipnet::IpNet;
+use stanchion_ratelimit::{MissingKey, Quota};
+
+pub use error::{ConfigError, Mistake, ReadError};
+
+/// The configuration of one gateway; clones copy.
+///
+/// It is read from TOML; the crate's page lists every field with its default. Whatever one field
+/// or several together could get wrong is refused here, so that a gateway can only fail to start
+/// for want of a port, a file or a thread.
+///
+/// # Examples
+///
+/// ```
+/// use stanchion_gateway::Config;
+///
+/// let config = Config::from_toml(r#"
+///     [listen]
+///     address = "127.0.0.1:8080"
+///     [upstream.users]
+///     endpoints = ["http://127.0.0.1:9001", "http://127.0.0.1:9002"]
+///     [[route]]
+///     id = "users"
+///     path_prefix = "/users"
+///     upstream = "users"
+/// "#)?;
+/// assert_eq!(config.to_string(), "1 route, 1 upstream, 2 endpoints");
+///
+/// let error = Config::from_toml("[listen]\naddress = 8080").unwrap_err();
+/// let mistake = &error.mistakes()[0];
+/// assert_eq!((mistake.line(), mistake.field()), (2, "listen.address"));
+/// # Ok::<(), stanchion_gateway::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) workers: NonZeroUsize,
+    pub(crate) access_log: LogTarget,
+    pub(crate) listen: Listen,
+    pub(crate) admin: SocketAddr,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) upstreams: Vec<Upstream>,
+    pub(crate) routes: Vec<Route>,
+}
+
+/// Where clients come in, and how long each of them may take.
+#[derive(Clone, Debug)]
+pub(crate) struct Listen {
+    pub(crate) address: SocketAddr,
+    pub(crate) connections_max: usize,
+    pub(crate) header_timeout: Duration,
+    pub(crate) body_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) trusted: Vec<IpNet>,
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum LogTarget {
+    Off,
+    #[default]
+    Stdout,
+    File(PathBuf),
+}
+
+/// How the gateway takes its leave.
+#[derive(Clone, Debug)]
+pub(crate) struct Shutdown {
+    pub(crate) announce: Duration,
+    pub(crate) idle_grace: Duration,
+    pub(crate) deadline: Duration,
+}
+
+/// Servers that can answer the same requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Upstream {
+    pub(crate) name: Arc<str>,
+    /// Host and port of each, as `connect` takes them; at least one.
+    pub(crate) endpoints: Vec<Arc<str>>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) response_timeout: Duration,
+    pub(crate) connections_max: usize,
+    pub(crate) idle_max: usize,
+    pub(crate) idle_timeout: Duration,
+}
+
+/// Which requests go to which upstream, and under which limits.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub(crate) id: Arc<str>,
+    pub(crate) host: HostPattern,
+    /// Begins with `/`, and ends with it only if that is all.
+    pub(crate) path_prefix: String,
+    /// An index into the upstreams.
+    pub(crate) upstream: usize,
+    /// At most [`LIMITS_MAX`].
+    pub(crate) limits: Vec<Limit>,
+}
+
+/// What metrics and the log call the route of requests that have none.
+pub(crate) const UNMATCHED: &str = "unmatched";
+
+/// The most limits on one route.
+pub(crate) const LIMITS_MAX: usize = 4;
+
+/// Which hosts a route answers for; names are in lower case, without a final dot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum HostPattern {
+    Any,
+    Exact(String),
+    /// Every name that ends with a dot and this one.
+    Under(String),
+}
+
+/// One limit on the requests of a route.
+#[derive(Clone, Debug)]
+pub(crate) struct Limit {
+    /// The policy's name in fields, metrics and the log.
+    pub(crate) name: Arc<str>,
+    pub(crate) by: LimitBy,
+    pub(crate) quota: Quota,
+    pub(crate) missing: MissingKey,
+    pub(crate) keys_max: usize,
+}
+
+/// Whose requests a limit counts together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LimitBy {
+    Address,
+    ApiKey,
+    Header(HeaderName),
+}
+
+impl Config {
+    /// Reads a configuration from TOML.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] lists the mistakes, each with its line, its field, what was given and what
+    /// is allowed: all of them, or only the first where the text is no TOML or a value has the
+    /// wrong type.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        file::read(text)
+    }
+
+    /// Reads a configuration from a TOML file.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, or its text is refused by [`from_toml`](Self::from_toml).
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, ReadError> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(|error| ReadError::io(path, error))?;
+        Self::from_toml(&text).map_err(|error| ReadError::mistakes(path, error))
+    }
+
+    /// Takes another address for the clients' listener. Port 0 takes a free port.
+    #[must_use]
+    pub fn with_listen_address(mut self, address: SocketAddr) -> Self {
+        self.listen.address = address;
+        self
+    }
+
+    /// Takes another address for the admin listener. Port 0 takes a free port.
+    #[must_use]
+    pub fn with_admin_address(mut self, address: SocketAddr) -> Self {
+        self.admin = address;
+        self
+    }
+
+    /// The address that clients connect to, as configured.
+    #[must_use]
+    pub fn listen_address(&self) -> SocketAddr {
+        self.listen.address
+    }
+
+    /// The address of the admin listener, as configured.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+}
+
+/// Tells its size in one line.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoints = self.upstreams.iter().map(|u| u.endpoints.len()).sum();
+        write!(
+            f,
+            "{}, {}, {}",
+            counted(self.routes.len(), "route"),
+            counted(self.upstreams.len(), "upstream"),
+            counted(endpoints, "endpoint"),
+        )
+    }
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}

@@ -1,0 +1,383 @@
+//! The file as it is written, and how it becomes a [`Config`].
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::{Entry, HashMap};
+use std::fmt;
+use std::hash::Hash;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use stanchion_ratelimit::{MissingKey, Quota};
+use toml::Spanned;
+
+use super::error::{ConfigError, Mistake};
+use super::field::field_at;
+use super::text::{Endpoint, FromText, Name, PathPrefix, Text};
+use super::{
+    Config, HostPattern, LIMITS_MAX, Limit, LimitBy, Listen, LogTarget, Route, Shutdown, UNMATCHED,
+    Upstream,
+};
+
+type Written<T> = Spanned<Text<T>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    workers: Option<Spanned<usize>>,
+    access_log: Option<Text<LogTarget>>,
+    listen: ListenTable,
+    #[serde(default)]
+    admin: AdminTable,
+    #[serde(default)]
+    shutdown: ShutdownTable,
+    upstream: BTreeMap<Spanned<String>, UpstreamTable>,
+    route: Vec<Spanned<RouteTable>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListenTable {
+    address: Text<SocketAddr>,
+    connections_max: Option<Spanned<usize>>,
+    header_timeout: Option<Written<Duration>>,
+    body_timeout: Option<Written<Duration>>,
+    idle_timeout: Option<Written<Duration>>,
+    #[serde(default)]
+    trusted: Vec<Text<IpNet>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AdminTable {
+    address: Option<Text<SocketAddr>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShutdownTable {
+    announce: Option<Written<Duration>>,
+    idle_grace: Option<Written<Duration>>,
+    deadline: Option<Written<Duration>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UpstreamTable {
+    endpoints: Spanned<Vec<Text<Endpoint>>>,
+    connect_timeout: Option<Written<Duration>>,
+    response_timeout: Option<Written<Duration>>,
+    connections_max: Option<Spanned<usize>>,
+    idle_max: Option<Spanned<usize>>,
+    idle_timeout: Option<Written<Duration>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RouteTable {
+    id: Written<Name>,
+    host: Option<Written<HostPattern>>,
+    path_prefix: Option<Written<PathPrefix>>,
+    upstream: Spanned<String>,
+    #[serde(default)]
+    limit: Vec<Spanned<LimitTable>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitTable {
+    name: Option<Written<Name>>,
+    by: Text<LimitBy>,
+    rate: Quota,
+    burst: Option<Spanned<u64>>,
+    #[serde(default)]
+    missing: Missing,
+    keys_max: Option<Spanned<usize>>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Missing {
+    #[default]
+    Refuse,
+    Share,
+    Pass,
+}
+
+pub(super) fn read(text: &str) -> Result<Config, ConfigError> {
+    let file: File = toml::from_str(text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        let field = field_at(text, offset);
+        let message = error.message().to_owned();
+        ConfigError::new(vec![Mistake::new(text, offset, field, message)])
+    })?;
+    let mut reader = Reader {
+        text,
+        mistakes: Vec::new(),
+    };
+    let config = reader.config(file);
+    if reader.mistakes.is_empty() {
+        Ok(config)
+    } else {
+        Err(ConfigError::new(reader.mistakes))
+    }
+}
+
+/// Turns the file into the value, and collects the mistakes on the way: where there is one, a
+/// stand-in goes on in its place, and the value is thrown away at the end.
+struct Reader<'a> {
+    text: &'a str,
+    mistakes: Vec<Mistake>,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+/// What a wait for someone else may last.
+const WAIT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
+/// What a step of the shutdown may last.
+const PAUSE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3_600);
+const WORKERS_MAX: usize = 256;
+const ENDPOINTS_MAX: usize = 256;
+
+impl Reader<'_> {
+    fn config(&mut self, file: File) -> Config {
+        let workers = self.number(file.workers, default_workers(), 1..=WORKERS_MAX);
+        let names: Vec<String> = file
+            .upstream
+            .keys()
+            .map(|name| name.get_ref().clone())
+            .collect();
+        Config {
+            workers: NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN),
+            access_log: file
+                .access_log
+                .map_or_else(LogTarget::default, |target| target.0),
+            listen: self.listen(file.listen),
+            admin: match file.admin.address {
+                Some(address) => address.0,
+                None => SocketAddr::from(([127, 0, 0, 1], 9901)),
+            },
+            shutdown: self.shutdown(file.shutdown),
+            upstreams: file
+                .upstream
+                .into_iter()
+                .map(|(name, table)| self.upstream(&name, table))
+                .collect(),
+            routes: self.routes(file.route, &names),
+        }
+    }
+
+    fn listen(&mut self, table: ListenTable) -> Listen {
+        Listen {
+            address: table.address.0,
+            connections_max: self.number(table.connections_max, 10_000, 1..=1_000_000),
+            header_timeout: self.duration(table.header_timeout, 10 * SECOND, WAIT),
+            body_timeout: self.duration(table.body_timeout, 30 * SECOND, WAIT),
+            idle_timeout: self.duration(table.idle_timeout, 60 * SECOND, WAIT),
+            trusted: table.trusted.into_iter().map(|net| net.0).collect(),
+        }
+    }
+
+    fn shutdown(&mut self, table: ShutdownTable) -> Shutdown {
+        Shutdown {
+            announce: self.duration(table.announce, Duration::ZERO, PAUSE),
+            idle_grace: self.duration(table.idle_grace, SECOND / 2, PAUSE),
+            deadline: self.duration(table.deadline, 30 * SECOND, PAUSE),
+        }
+    }
+
+    fn upstream(&mut self, name: &Spanned<String>, table: UpstreamTable) -> Upstream {
+        if Name::from_text(name.get_ref()).is_none() {
+            let message = format!("{:?} given, expected {}", name.get_ref(), Name::EXPECTED);
+            self.mistake(&name.span(), message);
+        }
+        let span = table.endpoints.span();
+        let endpoints = table.endpoints.into_inner();
+        if !(1..=ENDPOINTS_MAX).contains(&endpoints.len()) {
+            let count = endpoints.len();
+            let message = format!("{count} given, from 1 to {ENDPOINTS_MAX} are allowed");
+            self.mistake(&span, message);
+        }
+        let connections_max = self.number(table.connections_max, 256, 1..=65_536);
+        let idle_max = connections_max.min(64);
+        Upstream {
+            name: name.get_ref().as_str().into(),
+            endpoints: endpoints.into_iter().map(|endpoint| endpoint.0.0).collect(),
+            connect_timeout: self.duration(table.connect_timeout, SECOND, WAIT),
+            response_timeout: self.duration(table.response_timeout, 30 * SECOND, WAIT),
+            connections_max,
+            idle_max: self.number(table.idle_max, idle_max, 0..=connections_max),
+            idle_timeout: self.duration(table.idle_timeout, 30 * SECOND, WAIT),
+        }
+    }
+
+    fn routes(&mut self, tables: Vec<Spanned<RouteTable>>, upstreams: &[String]) -> Vec<Route> {
+        let mut ids = HashMap::new();
+        let mut matches = HashMap::new();
+        let mut routes = Vec::with_capacity(tables.len());
+        for table in tables {
+            let span = table.span();
+            let table = table.into_inner();
+            let id_span = table.id.span();
+            let id = table.id.into_inner().0.0;
+            self.unique(&mut ids, id.clone(), &id_span, &format!("the id {id:?}"));
+            if *id == *UNMATCHED {
+                let message =
+                    format!("{UNMATCHED:?} given, which stands for requests without a route");
+                self.mistake(&id_span, message);
+            }
+            let host = table
+                .host
+                .map_or(HostPattern::Any, |host| host.into_inner().0);
+            let path_prefix = match table.path_prefix {
+                Some(path) => path.into_inner().0.0,
+                None => "/".to_owned(),
+            };
+            let key = (host.clone(), path_prefix.clone());
+            self.unique(&mut matches, key, &span, "this host and path prefix");
+            let named = table.upstream.get_ref();
+            let upstream = upstreams.iter().position(|name| name == named);
+            if upstream.is_none() {
+                let known = listed(upstreams);
+                let message = format!("{named:?} given, which is no upstream; there are {known}");
+                self.mistake(&table.upstream.span(), message);
+            }
+            routes.push(Route {
+                id,
+                host,
+                path_prefix,
+                upstream: upstream.unwrap_or(0),
+                limits: self.limits(table.limit),
+            });
+        }
+        routes
+    }
+
+    fn limits(&mut self, tables: Vec<Spanned<LimitTable>>) -> Vec<Limit> {
+        let mut names = HashMap::new();
+        let mut limits = Vec::with_capacity(tables.len());
+        for (place, table) in tables.into_iter().enumerate() {
+            let span = table.span();
+            if place == LIMITS_MAX {
+                self.mistake(&span, format!("a route has at most {LIMITS_MAX} limits"));
+            }
+            let table = table.into_inner();
+            let by = table.by.0;
+            let (name, name_span) = match table.name {
+                Some(name) => (name.get_ref().0.0.clone(), name.span()),
+                None => (by.to_string().into(), span),
+            };
+            self.unique(
+                &mut names,
+                name.clone(),
+                &name_span,
+                &format!("the name {name:?}"),
+            );
+            let quota = match table.burst {
+                None => table.rate,
+                Some(burst) => match table.rate.with_burst(*burst.get_ref()) {
+                    Ok(quota) => quota,
+                    Err(error) => {
+                        self.mistake(&burst.span(), error.to_string());
+                        table.rate
+                    }
+                },
+            };
+            limits.push(Limit {
+                name,
+                by,
+                quota,
+                missing: match table.missing {
+                    Missing::Refuse => MissingKey::Refuse,
+                    Missing::Share => MissingKey::Share,
+                    Missing::Pass => MissingKey::Pass,
+                },
+                keys_max: self.number(table.keys_max, 100_000, 1..=100_000_000),
+            });
+        }
+        limits
+    }
+
+    fn unique<K: Hash + Eq>(
+        &mut self,
+        seen: &mut HashMap<K, usize>,
+        key: K,
+        span: &Range<usize>,
+        what: &str,
+    ) {
+        match seen.entry(key) {
+            Entry::Vacant(entry) => {
+                entry.insert(span.start);
+            }
+            Entry::Occupied(entry) => {
+                let before = self.text.get(..*entry.get()).unwrap_or("");
+                let line = before.matches('\n').count() + 1;
+                self.mistake(span, format!("{what} is given twice, first on line {line}"));
+            }
+        }
+    }
+
+    fn number(
+        &mut self,
+        given: Option<Spanned<usize>>,
+        default: usize,
+        allowed: RangeInclusive<usize>,
+    ) -> usize {
+        let Some(given) = given else {
+            return default;
+        };
+        let value = *given.get_ref();
+        if !allowed.contains(&value) {
+            let (low, high) = allowed.into_inner();
+            let message = format!("{value} given, from {low} to {high} is allowed");
+            self.mistake(&given.span(), message);
+        }
+        value
+    }
+
+    fn duration(
+        &mut self,
+        given: Option<Written<Duration>>,
+        default: Duration,
+        allowed: RangeInclusive<Duration>,
+    ) -> Duration {
+        let Some(given) = given else {
+            return default;
+        };
+        let value = given.get_ref().0;
+        if !allowed.contains(&value) {
+            let (low, high) = allowed.into_inner();
+            let message = format!("{value:?} given, from {low:?} to {high:?} is allowed");
+            self.mistake(&given.span(), message);
+        }
+        value
+    }
+
+    fn mistake(&mut self, span: &Range<usize>, message: String) {
+        let field = field_at(self.text, span.start);
+        let mistake = Mistake::new(self.text, span.start, field, message);
+        self.mistakes.push(mistake);
+    }
+}
+
+fn default_workers() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    cores.min(WORKERS_MAX)
+}
+
+fn listed(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+    quoted.join(", ")
+}
+
+impl fmt::Display for LimitBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address => f.write_str("address"),
+            Self::ApiKey => f.write_str("api-key"),
+            Self::Header(name) => f.write_str(name.as_str()),
+        }
+    }
+}

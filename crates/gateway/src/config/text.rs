@@ -1,0 +1,268 @@
+//! Values that are written as text in the file.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+use http::uri::{Authority, Uri};
+use ipnet::IpNet;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
+use super::{HostPattern, LimitBy, LogTarget};
+
+/// A value that is written as a string.
+pub(super) struct Text<T>(pub(super) T);
+
+/// Reads a value from its text.
+pub(super) trait FromText: Sized {
+    /// What the text must be, with an example: it ends the sentence "…, expected …".
+    const EXPECTED: &'static str;
+
+    fn from_text(text: &str) -> Option<Self>;
+}
+
+impl<'de, T: FromText> Deserialize<'de> for Text<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(TextVisitor(PhantomData))
+    }
+}
+
+struct TextVisitor<T>(PhantomData<T>);
+
+impl<T: FromText> Visitor<'_> for TextVisitor<T> {
+    type Value = Text<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(T::EXPECTED)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Text<T>, E> {
+        T::from_text(text)
+            .map(Text)
+            .ok_or_else(|| E::custom(format_args!("{text:?} given, expected {}", T::EXPECTED)))
+    }
+}
+
+impl FromText for Duration {
+    const EXPECTED: &'static str =
+        "a duration of a whole number and ms, s, m or h, such as \"250ms\" or \"10s\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let unit = text.find(|c: char| !c.is_ascii_digit())?;
+        let (number, unit) = text.split_at(unit);
+        let millis: u64 = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            _ => return None,
+        };
+        let number: u64 = number.parse().ok()?;
+        Some(Self::from_millis(number.checked_mul(millis)?))
+    }
+}
+
+impl FromText for SocketAddr {
+    const EXPECTED: &'static str = "an address with a port, such as \"127.0.0.1:8080\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl FromText for IpNet {
+    const EXPECTED: &'static str =
+        "an address or a block of addresses, such as \"10.0.0.1\" or \"10.0.0.0/8\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse()
+            .or_else(|_| text.parse().map(|ip: IpAddr| ip.into()))
+            .ok()
+    }
+}
+
+impl FromText for LogTarget {
+    const EXPECTED: &'static str = "\"stdout\", \"off\" or \"file:\" and a path";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "stdout" => Some(Self::Stdout),
+            "off" => Some(Self::Off),
+            _ => match text.strip_prefix("file:") {
+                Some(path) if !path.is_empty() => Some(Self::File(path.into())),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// The host and port of an endpoint.
+pub(super) struct Endpoint(pub(super) Arc<str>);
+
+impl FromText for Endpoint {
+    const EXPECTED: &'static str = "the URL of a server without a path, such as \
+                                    \"http://10.0.0.1:9001\" (https is not there yet)";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let uri: Uri = text.parse().ok()?;
+        let bare = uri.scheme_str() == Some("http") && uri.path() == "/" && uri.query().is_none();
+        let authority = uri.authority().filter(|_| bare)?;
+        let host = authority.host();
+        // User information would stand before the host. `Authority::port` is silent about a port
+        // that is out of range.
+        let port = authority.as_str().strip_prefix(host)?;
+        let port = match port.strip_prefix(':') {
+            Some(port) => port.parse().ok().filter(|port| *port > 0)?,
+            None => 80_u16,
+        };
+        if host.is_empty() {
+            return None;
+        }
+        Some(Self(format!("{host}:{port}").into()))
+    }
+}
+
+impl FromText for HostPattern {
+    const EXPECTED: &'static str =
+        "a host name without a port, such as \"api.example.com\" or \"*.example.com\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let (name, under) = match text.strip_prefix("*.") {
+            Some(name) => (name, true),
+            None => (text, false),
+        };
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        let authority: Authority = name.parse().ok()?;
+        // What is not the whole authority is a port, user information or a wildcard elsewhere.
+        if authority.host() != name || name.contains('*') || name.len() > 253 {
+            return None;
+        }
+        Some(if under {
+            Self::Under(name)
+        } else {
+            Self::Exact(name)
+        })
+    }
+}
+
+/// A path that a route begins with.
+pub(super) struct PathPrefix(pub(super) String);
+
+impl FromText for PathPrefix {
+    const EXPECTED: &'static str = "a path that begins with / and has no query and no empty, . or \
+                                    .. segment, such as \"/api\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let path = text.strip_prefix('/')?;
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let whole = format!("/{path}");
+        let uri: Uri = whole.parse().ok()?;
+        let sound = |segment| !matches!(segment, "" | "." | "..");
+        let sound = text == "/" || path.split('/').all(sound);
+        (sound && uri.path() == whole).then_some(Self(whole))
+    }
+}
+
+/// The name of a route, an upstream or a limit: a metric's label and part of a header field.
+pub(super) struct Name(pub(super) Arc<str>);
+
+impl FromText for Name {
+    const EXPECTED: &'static str =
+        "a name of 1 to 64 letters, digits, -, _ and ., such as \"users-v2\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        ((1..=64).contains(&text.len()) && text.bytes().all(allowed)).then(|| Self(text.into()))
+    }
+}
+
+impl FromText for LimitBy {
+    const EXPECTED: &'static str =
+        "\"address\", \"api-key\" or \"header:\" and a field's name, such as \"header:x-tenant\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "address" => Some(Self::Address),
+            "api-key" => Some(Self::ApiKey),
+            _ => {
+                let name: HeaderName = text.strip_prefix("header:")?.parse().ok()?;
+                Some(Self::Header(name))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(text: &str) -> Option<String> {
+        Some(Endpoint::from_text(text)?.0.to_string())
+    }
+
+    fn prefix(text: &str) -> Option<String> {
+        Some(PathPrefix::from_text(text)?.0)
+    }
+
+    #[test]
+    fn durations_are_a_number_and_a_unit() {
+        for (text, millis) in [("250ms", 250), ("10s", 10_000), ("2m", 120_000), ("0s", 0)] {
+            let expected = Some(Duration::from_millis(millis));
+            assert_eq!(Duration::from_text(text), expected);
+        }
+        for text in [
+            "",
+            "10",
+            "s",
+            "1.5s",
+            "-1s",
+            "10 s",
+            "99999999999999999999s",
+        ] {
+            assert_eq!(Duration::from_text(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn endpoints_are_plain_http_without_a_path() {
+        assert_eq!(endpoint("http://a.test").unwrap(), "a.test:80");
+        assert_eq!(endpoint("http://[::1]:9001/").unwrap(), "[::1]:9001");
+        for text in [
+            "a.test:80",
+            "https://a.test",
+            "http://a.test/x",
+            "http://u@a.test",
+            "http://a.test:0",
+            "http://a.test:70000",
+        ] {
+            assert_eq!(endpoint(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_names_or_what_lies_under_one() {
+        let exact = |name: &str| Some(HostPattern::Exact(name.to_owned()));
+        let given = "API.Example.com.";
+        assert_eq!(HostPattern::from_text(given), exact("api.example.com"));
+        assert_eq!(HostPattern::from_text("[::1]"), exact("[::1]"));
+        assert_eq!(
+            HostPattern::from_text("*.example.com"),
+            Some(HostPattern::Under("example.com".to_owned()))
+        );
+        for text in ["", "*", "*.", "a.*.com", "a.test:80", "u@a.test", "a/b"] {
+            assert_eq!(HostPattern::from_text(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn path_prefixes_lose_their_final_slash_only() {
+        assert_eq!(prefix("/").unwrap(), "/");
+        assert_eq!(prefix("/api/v1/").unwrap(), "/api/v1");
+        for text in ["", "api", "//", "/a//b", "/a/../b", "/a?b", "/a#b", "/a b"] {
+            assert_eq!(prefix(text), None, "{text}");
+        }
+    }
+}

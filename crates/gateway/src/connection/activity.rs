@@ -1,0 +1,118 @@
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use stanchion_core::{Clock, Instant};
+
+/// What a client's connection is doing, and since when.
+///
+/// Written by the connection's service and its input, read by both: all of them run in one task,
+/// so the two words need no ordering.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    clock: Clock,
+    phase: AtomicU8,
+    since: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// Nothing came in yet.
+    Fresh,
+    /// A head is coming in.
+    Head,
+    /// A request is being answered.
+    Busy,
+    /// The response is over, and no further byte came in.
+    Idle,
+}
+
+impl Activity {
+    pub(crate) fn new(clock: Clock) -> Self {
+        let since = AtomicU64::new(clock.now().as_nanos());
+        Self {
+            clock,
+            phase: AtomicU8::new(Phase::Fresh as u8),
+            since,
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            0 => Phase::Fresh,
+            1 => Phase::Head,
+            2 => Phase::Busy,
+            _ => Phase::Idle,
+        }
+    }
+
+    /// When the phase began; of a busy connection, nothing of use.
+    pub(crate) fn since(&self) -> Instant {
+        Instant::from_nanos(self.since.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn bytes_arrived(&self) {
+        if matches!(self.phase(), Phase::Fresh | Phase::Idle) {
+            self.enter(Phase::Head);
+        }
+    }
+
+    /// Bytes went out: the end of a response that is over for us, if the connection is idle.
+    pub(crate) fn bytes_left(&self) {
+        if self.phase() == Phase::Idle {
+            self.enter(Phase::Idle);
+        }
+    }
+
+    pub(crate) fn request_begins(&self) {
+        self.phase.store(Phase::Busy as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn response_ended(&self) {
+        self.enter(Phase::Idle);
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.since
+            .store(self.clock.now().as_nanos(), Ordering::Relaxed);
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_head_is_timed_from_its_first_byte() {
+        let (clock, time) = Clock::manual();
+        let activity = Activity::new(clock);
+        time.advance(Duration::from_secs(1));
+        activity.bytes_arrived();
+        let began = activity.since();
+        time.advance(Duration::from_secs(1));
+        activity.bytes_arrived();
+        assert_eq!(activity.phase(), Phase::Head);
+        assert_eq!(activity.since(), began);
+    }
+
+    #[test]
+    fn an_idle_connection_is_timed_from_the_last_byte_out() {
+        let (clock, time) = Clock::manual();
+        let activity = Activity::new(clock.clone());
+        activity.request_begins();
+        activity.response_ended();
+        time.advance(Duration::from_secs(1));
+        activity.bytes_left();
+        assert_eq!(activity.since(), clock.now());
+        activity.bytes_arrived();
+        activity.request_begins();
+        activity.bytes_left();
+        assert_eq!(activity.phase(), Phase::Busy);
+    }
+}

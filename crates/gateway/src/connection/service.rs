@@ -1,0 +1,92 @@
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::{HeaderValue, header};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tower::util::Oneshot;
+use tower::{Service, ServiceExt};
+
+use super::Activity;
+use crate::exchange::{Inbound, Origin, Peer, Request, Response};
+use crate::worker::Worker;
+
+/// Hands the requests of one connection to the stack.
+pub(super) struct ConnectionService<S> {
+    stack: S,
+    peer: Peer,
+    activity: Arc<Activity>,
+    worker: Arc<Worker>,
+}
+
+impl<S> ConnectionService<S> {
+    pub(super) fn new(stack: S, peer: Peer, activity: Arc<Activity>, worker: Arc<Worker>) -> Self {
+        Self {
+            stack,
+            peer,
+            activity,
+            worker,
+        }
+    }
+}
+
+impl<S> hyper::service::Service<http::Request<Incoming>> for ConnectionService<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = ConnectionFuture<S>;
+
+    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
+        self.activity.request_begins();
+        let clock = self.worker.clock();
+        let (parts, incoming) = request.into_parts();
+        let origin = Origin {
+            client: self.worker.clients().find(&self.peer, &parts.headers),
+            peer: self.peer.clone(),
+            started: clock.now(),
+            id: HeaderValue::from_static(""),
+        };
+        let patience = self.worker.listen().body_timeout;
+        let inbound = Inbound::new(incoming, origin, patience, clock);
+        ConnectionFuture {
+            answer: self
+                .stack
+                .clone()
+                .oneshot(Request::from_parts(parts, inbound)),
+            activity: self.activity.clone(),
+            worker: self.worker.clone(),
+        }
+    }
+}
+
+pin_project! {
+    pub(super) struct ConnectionFuture<S: Service<Request>> {
+        #[pin]
+        answer: Oneshot<S, Request>,
+        activity: Arc<Activity>,
+        worker: Arc<Worker>,
+    }
+}
+
+impl<S> Future for ConnectionFuture<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.answer.poll(cx))?;
+        response.body_mut().tell_end_to(this.activity.clone());
+        if this.worker.is_draining() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        Poll::Ready(Ok(response))
+    }
+}

@@ -1,0 +1,186 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::connection::Activity;
+use crate::record::Record;
+use crate::upstream::Lease;
+
+/// The body of a response. When it ends, or is dropped, it gives back the upstream's connection,
+/// closes the request's record, and tells the client's connection.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    content: Content,
+    note: Note,
+    record: Option<Record>,
+    activity: Option<Arc<Activity>>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Full(Option<Bytes>),
+    Upstream {
+        incoming: Incoming,
+        /// Present until the body has ended.
+        lease: Option<Lease>,
+    },
+}
+
+/// What inner steps tell the record.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Note {
+    /// Who answered, or was to answer.
+    pub(crate) endpoint: Option<Arc<str>>,
+    /// Why the gateway answered itself.
+    pub(crate) cause: Option<&'static str>,
+    /// The limit that refused.
+    pub(crate) limit: Option<Arc<str>>,
+}
+
+/// How a response ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Complete,
+    /// The upstream broke off.
+    CutByUpstream,
+    /// The client left, before the response or in it.
+    #[default]
+    CutByClient,
+}
+
+impl Outbound {
+    pub(crate) fn full(content: Bytes) -> Self {
+        Self::new(Content::Full((!content.is_empty()).then_some(content)))
+    }
+
+    pub(crate) fn upstream(incoming: Incoming, lease: Lease) -> Self {
+        let mut outbound = Self::new(Content::Upstream {
+            incoming,
+            lease: Some(lease),
+        });
+        outbound.give_back_if_ended();
+        outbound
+    }
+
+    fn new(content: Content) -> Self {
+        Self {
+            content,
+            note: Note::default(),
+            record: None,
+            activity: None,
+        }
+    }
+
+    pub(crate) fn note(&self) -> &Note {
+        &self.note
+    }
+
+    pub(crate) fn note_mut(&mut self) -> &mut Note {
+        &mut self.note
+    }
+
+    /// Has `record` closed when the body ends.
+    pub(crate) fn recorded_by(&mut self, record: Record) {
+        self.record = Some(record);
+    }
+
+    /// Has the client's connection told when the body ends.
+    pub(crate) fn tell_end_to(&mut self, activity: Arc<Activity>) {
+        self.activity = Some(activity);
+    }
+
+    /// Without waiting for the body to be dropped, which may be after a slow client took it all.
+    fn give_back_if_ended(&mut self) {
+        if let Content::Upstream { incoming, lease } = &mut self.content
+            && incoming.is_end_stream()
+            && let Some(lease) = lease.take()
+        {
+            lease.give_back();
+        }
+    }
+
+    fn give_back(&mut self) {
+        if let Content::Upstream { lease, .. } = &mut self.content
+            && let Some(lease) = lease.take()
+        {
+            lease.give_back();
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        if let Some(record) = &mut self.record {
+            record.ended(ending);
+        }
+    }
+}
+
+impl Default for Outbound {
+    fn default() -> Self {
+        Self::full(Bytes::new())
+    }
+}
+
+impl Body for Outbound {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        let frame = match &mut this.content {
+            Content::Full(content) => content.take().map(|bytes| Ok(Frame::data(bytes))),
+            Content::Upstream { incoming, .. } => {
+                std::task::ready!(Pin::new(incoming).poll_frame(cx))
+            }
+        };
+        match &frame {
+            Some(Ok(frame)) => {
+                if let (Some(record), Some(data)) = (&mut this.record, frame.data_ref()) {
+                    record.sent(data.len());
+                }
+                this.give_back_if_ended();
+            }
+            Some(Err(_)) => this.end(Ending::CutByUpstream),
+            None => {
+                this.give_back();
+                this.end(Ending::Complete);
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Full(content) => content.is_none(),
+            Content::Upstream { incoming, .. } => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Full(content) => {
+                SizeHint::with_exact(content.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Content::Upstream { incoming, .. } => incoming.size_hint(),
+        }
+    }
+}
+
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        // hyper takes no more than it needs: nothing at all for HEAD, nor the end of a body whose
+        // length it knows.
+        if matches!(self.content, Content::Full(_)) || self.is_end_stream() {
+            self.end(Ending::Complete);
+        }
+        if let Some(activity) = &self.activity {
+            activity.response_ended();
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Makes the request that the upstream gets of the one that the client sent.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header, uri};
+use http_body::Body;
+
+use crate::exchange::{Peer, Request, Response};
+use crate::hop_by_hop;
+
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Drops what ends here, and tells the upstream who asked.
+pub(crate) fn request(mut request: Request) -> Request {
+    hop_by_hop::strip(request.headers_mut());
+    let peer = request.body().origin().peer.clone();
+    tell_peer(request.headers_mut(), &peer);
+    if request.uri().authority().is_some() {
+        let path = request.uri().path_and_query().cloned();
+        let path = path.unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
+        *request.uri_mut() = Uri::from(path);
+    }
+    // hyper sends a body of unknown length with GET only if told how.
+    if !request.body().is_end_stream() && request.body().size_hint().exact().is_none() {
+        let chunked = HeaderValue::from_static("chunked");
+        request
+            .headers_mut()
+            .insert(header::TRANSFER_ENCODING, chunked);
+    }
+    *request.version_mut() = Version::HTTP_11;
+    request
+}
+
+/// Drops what ends here.
+pub(crate) fn response(mut response: Response) -> Response {
+    hop_by_hop::strip(response.headers_mut());
+    // The client's version is hyper's business.
+    *response.version_mut() = Version::HTTP_11;
+    response
+}
+
+/// Sets `X-Forwarded-For`, `-Proto` and `-Host`. What a client wrote itself is dropped, under any
+/// spelling that a server might take for it; what a trusted peer wrote is kept and added to.
+fn tell_peer(headers: &mut HeaderMap, peer: &Peer) {
+    let host = headers.get(header::HOST).cloned();
+    if peer.trusted {
+        let list = joined(headers, &peer.text);
+        headers.insert(FOR, list);
+        headers
+            .entry(PROTO)
+            .or_insert(HeaderValue::from_static("http"));
+        if let Some(host) = host {
+            headers.entry(HOST).or_insert(host);
+        }
+        return;
+    }
+    drop_claims(headers);
+    headers.insert(FOR, peer.text.clone());
+    headers.insert(PROTO, HeaderValue::from_static("http"));
+    if let Some(host) = host {
+        headers.insert(HOST, host);
+    }
+}
+
+/// All `X-Forwarded-For` fields and the peer as one list, since servers tend to read one field.
+fn joined(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
+    let mut list = Vec::new();
+    for value in headers.get_all(FOR) {
+        list.extend_from_slice(value.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    if list.is_empty() {
+        return peer.clone();
+    }
+    list.extend_from_slice(peer.as_bytes());
+    HeaderValue::from_bytes(&list).unwrap_or_else(|_| peer.clone())
+}
+
+fn drop_claims(headers: &mut HeaderMap) {
+    // Few requests have any, so nothing is collected until one is found.
+    while let Some(name) = headers.keys().find(|name| is_claim(name)).cloned() {
+        headers.remove(name);
+    }
+}
+
+/// Whether a field says who is behind the client. Servers that map names to variables take `_` and
+/// `.` for `-`.
+fn is_claim(name: &HeaderName) -> bool {
+    const PREFIX: &[u8] = b"x-forwarded-";
+    let name = name.as_str().as_bytes();
+    let dashed = |byte: &u8| match byte {
+        b'_' | b'.' => b'-',
+        other => *other,
+    };
+    let matches = |wanted: &[u8]| name.iter().map(dashed).eq(wanted.iter().copied());
+    match name.first() {
+        Some(b'x') => {
+            let begins = name.iter().map(dashed).take(PREFIX.len());
+            begins.eq(PREFIX.iter().copied()) || matches(b"x-real-ip")
+        }
+        Some(b'f') => name == b"forwarded",
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(trusted: bool) -> Peer {
+        Peer {
+            address: "192.0.2.1".parse().unwrap(),
+            text: HeaderValue::from_static("192.0.2.1"),
+            trusted,
+        }
+    }
+
+    fn told(fields: &[(&'static str, &'static str)], trusted: bool) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_static("a.test"));
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        tell_peer(&mut headers, &peer(trusted));
+        headers
+    }
+
+    #[test]
+    fn a_clients_own_claims_are_dropped_under_every_spelling() {
+        let headers = told(
+            &[
+                ("x-forwarded-for", "203.0.113.9"),
+                ("x_forwarded_for", "203.0.113.9"),
+                ("x.forwarded.host", "evil.test"),
+                ("x-forwarded-port", "1"),
+                ("x-real-ip", "203.0.113.9"),
+                ("x_real_ip", "203.0.113.9"),
+                ("forwarded", "for=203.0.113.9"),
+                ("x-forward", "kept"),
+            ],
+            false,
+        );
+        assert_eq!(headers.len(), 5);
+        assert_eq!(headers["x-forwarded-for"], "192.0.2.1");
+        assert_eq!(headers["x-forwarded-proto"], "http");
+        assert_eq!(headers["x-forwarded-host"], "a.test");
+        assert_eq!(headers["x-forward"], "kept");
+    }
+
+    #[test]
+    fn a_trusted_peers_claims_are_added_to() {
+        let headers = told(
+            &[
+                ("x-forwarded-for", "203.0.113.9"),
+                ("x-forwarded-for", "198.51.100.7"),
+                ("x-forwarded-proto", "https"),
+            ],
+            true,
+        );
+        assert_eq!(
+            headers["x-forwarded-for"],
+            "203.0.113.9, 198.51.100.7, 192.0.2.1"
+        );
+        assert_eq!(headers["x-forwarded-proto"], "https");
+        assert_eq!(headers["x-forwarded-host"], "a.test");
+    }
+}

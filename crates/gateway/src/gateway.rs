@@ -1,0 +1,197 @@
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use stanchion_core::Clock;
+
+use crate::access_log::AccessLog;
+use crate::config::Config;
+use crate::shared::Shared;
+use crate::{admin, listener, worker};
+
+/// A running gateway, on threads of its own.
+///
+/// [`shutdown`](Self::shutdown) ends it and waits; dropping the handle ends it in the same way
+/// without waiting.
+///
+/// # Examples
+///
+/// ```
+/// use stanchion_gateway::{Config, Gateway};
+///
+/// let config = Config::from_toml(r#"
+///     access_log = "off"
+///     listen.address = "127.0.0.1:0"
+///     admin.address = "127.0.0.1:0"
+///     upstream.users.endpoints = ["http://127.0.0.1:9001"]
+///     route = [{ id = "users", upstream = "users" }]
+/// "#)?;
+/// let gateway = Gateway::start(config)?;
+/// println!("listening on http://{}", gateway.address());
+/// let report = gateway.shutdown();
+/// assert_eq!(report.connections_cut, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    admin_address: SocketAddr,
+    workers: Vec<JoinHandle<usize>>,
+    admin: Option<JoinHandle<()>>,
+    log: Option<AccessLog>,
+}
+
+/// How a shutdown went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Client connections that were still open at the deadline, and were closed then.
+    pub connections_cut: usize,
+}
+
+impl Gateway {
+    /// Starts the gateway; when this returns, it accepts connections.
+    ///
+    /// It runs one thread for each worker, one for the admin listener and, unless the access log
+    /// is off, one to write that.
+    ///
+    /// # Errors
+    ///
+    /// When an address cannot be listened on, the access log's file cannot be opened, or a thread
+    /// or its runtime cannot be made. Nothing is left running then.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let clock = Clock::system();
+        let (listen, admin, workers) = (config.listen.address, config.admin, config.workers);
+        let listeners = listener::bind(listen, workers.get())
+            .map_err(|error| StartError::new(format!("cannot listen on {listen}"), error))?;
+        let admin_listener = listener::bind(admin, 1)
+            .map_err(|error| StartError::new(format!("cannot listen on {admin}"), error))?
+            .remove(0);
+        let local = |listener: &std::net::TcpListener, configured| {
+            listener.local_addr().unwrap_or(configured)
+        };
+        let (address, admin_address) =
+            (local(&listeners[0], listen), local(&admin_listener, admin));
+        let target = config.access_log.clone();
+        let shared = Shared::new(config, clock).map_err(|error| {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, error);
+            StartError::new("cannot make a limit".to_owned(), error)
+        })?;
+        let log = AccessLog::open(&target, &shared.metrics.log_lines_dropped)
+            .map_err(|error| StartError::new("cannot open the access log".to_owned(), error))?;
+
+        // From here on, an error drops this, which ends the threads that run already.
+        let mut gateway = Self {
+            shared: Arc::new(shared),
+            address,
+            admin_address,
+            workers: Vec::with_capacity(listeners.len()),
+            admin: None,
+            log,
+        };
+        let no_thread = |error| StartError::new("cannot start a thread".to_owned(), error);
+        gateway.admin =
+            Some(admin::spawn(admin_listener, gateway.shared.clone()).map_err(no_thread)?);
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let worker = worker::spawn(
+                index,
+                listener,
+                gateway.shared.clone(),
+                gateway.log.as_ref(),
+            );
+            gateway.workers.push(worker.map_err(no_thread)?);
+        }
+        Ok(gateway)
+    }
+
+    /// The address that clients connect to.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address of `/healthz`, `/readyz` and `/metrics`.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Begins the shutdown and returns at once. Asking again changes nothing.
+    pub fn begin_shutdown(&self) {
+        self.shared.leave.notify_one();
+    }
+
+    /// Shuts down and waits until that is done.
+    ///
+    /// Readiness goes off; after the wait `shutdown.announce` no new connections are taken, but
+    /// those that reached the listening queue still are; requests under way, and those that still
+    /// come on open connections, are answered with `Connection: close`; connections on which
+    /// nothing comes are closed after `shutdown.idle_grace`; what is left at `shutdown.deadline`
+    /// is cut.
+    ///
+    /// # Panics
+    ///
+    /// When a worker panicked.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "it is called for what it does; the report may be ignored"
+    )]
+    pub fn shutdown(mut self) -> Report {
+        self.begin_shutdown();
+        let cut = self.workers.drain(..).map(|worker| match worker.join() {
+            Ok(cut) => cut,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        let connections_cut = cut.sum();
+        if let Some(admin) = self.admin.take()
+            && let Err(panic) = admin.join()
+        {
+            std::panic::resume_unwind(panic);
+        }
+        if let Some(log) = self.log.take() {
+            log.finish();
+        }
+        Report { connections_cut }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.begin_shutdown();
+    }
+}
+
+/// Why a gateway did not start.
+#[derive(Debug)]
+pub struct StartError {
+    what: String,
+    source: io::Error,
+}
+
+impl StartError {
+    fn new(what: String, source: io::Error) -> Self {
+        Self { what, source }
+    }
+
+    /// The kind of what the operating system said: `AddrInUse` where another process listens.
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl Error for StartError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}

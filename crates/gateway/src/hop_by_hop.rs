@@ -1,0 +1,127 @@
+//! Fields that end at the next hop.
+//!
+//! Source: RFC 9110, section 7.6.1.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+const ALWAYS: [HeaderName; 9] = [
+    header::CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-authentication-info"),
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Drops the hop-by-hop fields, those that `Connection` names among them; `TE` stays as far as it
+/// asks for trailers, which the gateway passes on.
+pub(crate) fn strip(headers: &mut HeaderMap) {
+    let trailers = lists(headers, &header::TE, "trailers");
+    strip_named(headers);
+    for name in &ALWAYS {
+        headers.remove(name);
+    }
+    // `HTTP2-Settings` belongs to an upgrade that is not passed on.
+    headers.remove("http2-settings");
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Drops the fields that `Connection` names. `Host` stays: a request is nothing without it, and a
+/// client could name it.
+fn strip_named(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = elements(headers, &header::CONNECTION)
+        .filter(|name| !name.eq_ignore_ascii_case("close"))
+        .filter(|name| !name.eq_ignore_ascii_case("keep-alive"))
+        .filter_map(|name| name.parse().ok())
+        .filter(|name| name != header::HOST)
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+}
+
+fn lists(headers: &HeaderMap, name: &HeaderName, element: &str) -> bool {
+    elements(headers, name).any(|found| found.eq_ignore_ascii_case(element))
+}
+
+fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stripped(fields: &[(&str, &str)]) -> Vec<(String, String)> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            let name: HeaderName = name.parse().unwrap();
+            headers.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        strip(&mut headers);
+        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+        headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), text(value)))
+            .collect()
+    }
+
+    #[test]
+    fn what_connection_names_goes_with_it() {
+        let left = stripped(&[
+            ("connection", "close, X-Secret"),
+            ("connection", "x-other"),
+            ("x-secret", "1"),
+            ("x-other", "2"),
+            ("x-kept", "3"),
+        ]);
+        assert_eq!(left, [("x-kept".to_owned(), "3".to_owned())]);
+    }
+
+    #[test]
+    fn host_cannot_be_named_away() {
+        assert_eq!(
+            stripped(&[("connection", "host"), ("host", "a.test")]).len(),
+            1
+        );
+    }
+
+    #[test]
+    fn te_keeps_its_wish_for_trailers_only() {
+        let left = stripped(&[("te", "gzip, Trailers"), ("connection", "te")]);
+        assert_eq!(left, [("te".to_owned(), "trailers".to_owned())]);
+        assert!(stripped(&[("te", "gzip")]).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_else_is_lost_and_nothing_named_stays(
+            named in proptest::collection::vec("x-[a-d]{1,2}", 0..4),
+            present in proptest::collection::vec("x-[a-d]{1,2}", 0..6),
+        ) {
+            let list = named.join(" , ").to_uppercase();
+            let mut fields = vec![("connection", list.as_str()), ("upgrade", "h2c")];
+            fields.extend(present.iter().map(|name| (name.as_str(), "1")));
+            let left: Vec<String> = stripped(&fields).into_iter().map(|(name, _)| name).collect();
+            let mut wanted: Vec<String> = present.clone();
+            wanted.retain(|name| !named.contains(name));
+            let sorted = |mut names: Vec<String>| { names.sort(); names };
+            prop_assert_eq!(sorted(left), sorted(wanted));
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What the gateway counts, in Prometheus' terms.
+//!
+//! Every label is a name from the configuration or one of a fixed list, never text from a request.
+//! Handles are found once, when the stack is built or a combination is first met; after that a
+//! request touches atomics only.
+
+mod histogram;
+mod labels;
+mod route;
+
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use histogram::AtomicHistogram;
+use labels::{CutLabels, EndpointLabels, FailureLabels, LimitLabels, RequestLabels, RouteLabels};
+pub(crate) use route::RouteMetrics;
+
+/// The families of metrics; clones share.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+    requests: Family<RequestLabels, Counter>,
+    latency: Family<RouteLabels, AtomicHistogram>,
+    cut: Family<CutLabels, Counter>,
+    refused: Family<LimitLabels, Counter>,
+    upstream_requests: Family<EndpointLabels, Counter>,
+    upstream_failures: Family<FailureLabels, Counter>,
+    upstream_connections: Family<EndpointLabels, Counter>,
+    pub(crate) in_flight: Gauge,
+    pub(crate) connections: Gauge,
+    pub(crate) accepted: Counter,
+    pub(crate) accept_errors: Counter,
+    pub(crate) log_lines_dropped: Counter,
+}
+
+/// The counters of one endpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct EndpointMetrics {
+    upstream: Arc<str>,
+    endpoint: Arc<str>,
+    failures: Family<FailureLabels, Counter>,
+    pub(crate) requests: Counter,
+    pub(crate) connections: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let metrics = Self {
+            registry: Arc::new(Mutex::new(Registry::with_prefix("stanchion_gateway"))),
+            requests: Family::default(),
+            latency: Family::default(),
+            cut: Family::default(),
+            refused: Family::default(),
+            upstream_requests: Family::default(),
+            upstream_failures: Family::default(),
+            upstream_connections: Family::default(),
+            in_flight: Gauge::default(),
+            connections: Gauge::default(),
+            accepted: Counter::default(),
+            accept_errors: Counter::default(),
+            log_lines_dropped: Counter::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&self) {
+        let registry = &mut *self.registry.lock();
+        registry.register("requests", "Requests answered", self.requests.clone());
+        registry.register(
+            "request_duration_seconds",
+            "Time from a request's head to the end of its response",
+            self.latency.clone(),
+        );
+        registry.register(
+            "responses_cut",
+            "Responses that did not come to their end, by who broke off",
+            self.cut.clone(),
+        );
+        registry.register(
+            "requests_refused",
+            "Requests refused by a limit",
+            self.refused.clone(),
+        );
+        registry.register(
+            "requests_in_flight",
+            "Requests being answered",
+            self.in_flight.clone(),
+        );
+        registry.register(
+            "upstream_requests",
+            "Requests sent to an endpoint",
+            self.upstream_requests.clone(),
+        );
+        registry.register(
+            "upstream_failures",
+            "Tries at an endpoint that gave no response",
+            self.upstream_failures.clone(),
+        );
+        registry.register(
+            "upstream_connections_opened",
+            "Connections opened to an endpoint",
+            self.upstream_connections.clone(),
+        );
+        registry.register(
+            "connections",
+            "Client connections open",
+            self.connections.clone(),
+        );
+        registry.register(
+            "connections_accepted",
+            "Client connections accepted",
+            self.accepted.clone(),
+        );
+        registry.register(
+            "accept_errors",
+            "Client connections that could not be accepted",
+            self.accept_errors.clone(),
+        );
+        registry.register(
+            "access_log_lines_dropped",
+            "Lines of the access log that were lost because the writer was behind",
+            self.log_lines_dropped.clone(),
+        );
+    }
+
+    /// All metrics as text, in the OpenMetrics format.
+    pub(crate) fn encode(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry.lock())?;
+        Ok(text)
+    }
+
+    pub(crate) fn route(&self, route: &str) -> RouteMetrics {
+        RouteMetrics::new(self, route)
+    }
+
+    pub(crate) fn limit(&self, route: &str, limit: &str) -> Counter {
+        self.refused.get_or_create_owned(&LimitLabels {
+            route: route.to_owned(),
+            limit: limit.to_owned(),
+        })
+    }
+
+    pub(crate) fn endpoint(&self, upstream: &Arc<str>, endpoint: &Arc<str>) -> EndpointMetrics {
+        let labels = EndpointLabels {
+            upstream: upstream.to_string(),
+            endpoint: endpoint.to_string(),
+        };
+        EndpointMetrics {
+            upstream: upstream.clone(),
+            endpoint: endpoint.clone(),
+            failures: self.upstream_failures.clone(),
+            requests: self.upstream_requests.get_or_create_owned(&labels),
+            connections: self.upstream_connections.get_or_create_owned(&labels),
+        }
+    }
+}
+
+impl EndpointMetrics {
+    /// Counts a failure, by one of the causes of `upstream::Failure`. It looks the counter up:
+    /// failures are rare.
+    pub(crate) fn failed(&self, cause: &'static str) {
+        let labels = FailureLabels {
+            upstream: self.upstream.to_string(),
+            endpoint: self.endpoint.to_string(),
+            cause,
+        };
+        self.failures.get_or_create_owned(&labels).inc();
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,109 @@
+use std::fmt;
+use std::sync::OnceLock;
+
+use http::{Method, StatusCode};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+
+use super::Metrics;
+use super::histogram::AtomicHistogram;
+use super::labels::{CutLabels, RequestLabels, RouteLabels};
+
+/// The counters of one route.
+pub(crate) struct RouteMetrics {
+    route: String,
+    requests: Family<RequestLabels, Counter>,
+    /// Found when first met, so that only combinations that occur are shown.
+    cells: [[OnceLock<Counter>; STATUSES.len()]; METHODS.len()],
+    pub(crate) latency: AtomicHistogram,
+    pub(crate) cut_by_client: Counter,
+    pub(crate) cut_by_upstream: Counter,
+    pub(crate) in_flight: Gauge,
+}
+
+const METHODS: [&str; 9] = [
+    "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "other",
+];
+const STATUSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
+
+impl RouteMetrics {
+    pub(super) fn new(metrics: &Metrics, route: &str) -> Self {
+        let cut = |by| {
+            metrics.cut.get_or_create_owned(&CutLabels {
+                route: route.to_owned(),
+                by,
+            })
+        };
+        Self {
+            route: route.to_owned(),
+            requests: metrics.requests.clone(),
+            cells: Default::default(),
+            latency: metrics.latency.get_or_create_owned(&RouteLabels {
+                route: route.to_owned(),
+            }),
+            cut_by_client: cut("client"),
+            cut_by_upstream: cut("upstream"),
+            in_flight: metrics.in_flight.clone(),
+        }
+    }
+
+    pub(crate) fn count(&self, method: &Method, status: StatusCode) {
+        let method = method_index(method);
+        let status = status_index(status);
+        let cell = self.cells[method][status].get_or_init(|| {
+            self.requests.get_or_create_owned(&RequestLabels {
+                route: self.route.clone(),
+                method: METHODS[method],
+                status: STATUSES[status],
+            })
+        });
+        cell.inc();
+    }
+}
+
+fn method_index(method: &Method) -> usize {
+    let known = METHODS.iter().position(|name| *name == method.as_str());
+    known.unwrap_or(METHODS.len() - 1)
+}
+
+fn status_index(status: StatusCode) -> usize {
+    match status.as_u16() / 100 {
+        class @ 1..=5 => usize::from(class) - 1,
+        _ => STATUSES.len() - 1,
+    }
+}
+
+impl fmt::Debug for RouteMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouteMetrics")
+            .field("route", &self.route)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_invents_makes_no_series_of_its_own() {
+        let metrics = Metrics::new();
+        let route = metrics.route("api");
+        for name in ["GET", "BREW", "FOLD", "get"] {
+            let method = Method::from_bytes(name.as_bytes()).unwrap();
+            route.count(&method, StatusCode::OK);
+        }
+        let text = metrics.encode().unwrap();
+        let series: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("stanchion_gateway_requests_total"))
+            .collect();
+        assert_eq!(series.len(), 2, "{text}");
+        assert!(
+            series
+                .iter()
+                .any(|line| line.contains("method=\"other\"") && line.ends_with(" 3"))
+        );
+    }
+}

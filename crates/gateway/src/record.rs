@@ -1,0 +1,82 @@
+//! Counts, times and logs each request.
+
+mod recorder;
+mod service;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, StatusCode, header};
+use stanchion_core::Instant;
+
+use crate::exchange::{Ending, Note, Request, Response};
+
+pub(crate) use recorder::Recorder;
+pub(crate) use service::RecordLayer;
+
+/// One request's record, closed when it is dropped: with the end of the response's body, or
+/// earlier if the client leaves.
+#[derive(Debug)]
+pub(crate) struct Record {
+    recorder: Arc<Recorder>,
+    started: Instant,
+    method: Method,
+    status: Option<StatusCode>,
+    bytes: u64,
+    ending: Ending,
+    note: Note,
+    entry: Option<Entry>,
+}
+
+/// What only the access log wants to know. Cloning these counts references and copies nothing.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: HeaderValue,
+    pub(crate) client: IpAddr,
+    pub(crate) host: Option<HeaderValue>,
+    pub(crate) path: Option<PathAndQuery>,
+}
+
+impl Record {
+    pub(crate) fn begin(recorder: &Arc<Recorder>, request: &Request) -> Self {
+        recorder.begins();
+        let origin = request.body().origin();
+        Self {
+            recorder: recorder.clone(),
+            started: origin.started,
+            method: request.method().clone(),
+            status: None,
+            bytes: 0,
+            ending: Ending::default(),
+            note: Note::default(),
+            entry: recorder.logs().then(|| Entry {
+                id: origin.id.clone(),
+                client: origin.client.address,
+                host: request.headers().get(header::HOST).cloned(),
+                path: request.uri().path_and_query().cloned(),
+            }),
+        }
+    }
+
+    /// Goes along with the response, to its end.
+    pub(crate) fn answered(mut self, response: &mut Response) {
+        self.status = Some(response.status());
+        self.note = response.body().note().clone();
+        response.body_mut().recorded_by(self);
+    }
+
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    pub(crate) fn ended(&mut self, ending: Ending) {
+        self.ending = ending;
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.recorder.clone().close(self);
+    }
+}

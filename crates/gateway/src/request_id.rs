@@ -1,0 +1,190 @@
+//! Gives every request an id, and answers it back.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use http::{HeaderName, HeaderValue};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::exchange::{Request, Response};
+
+const NAME: HeaderName = HeaderName::from_static("x-request-id");
+const LEN_MAX: usize = 128;
+
+/// Makes ids that are unique, not secret: 64 random bits, then a count from a random start, hashed
+/// so that neighbours do not look alike.
+#[derive(Debug)]
+pub(crate) struct Ids {
+    prefix: u64,
+    count: AtomicU64,
+}
+
+impl Ids {
+    pub(crate) fn new() -> Self {
+        let random = || RandomState::new().hash_one(0_u64);
+        Self {
+            prefix: random(),
+            count: AtomicU64::new(random()),
+        }
+    }
+
+    /// An id of 32 hexadecimal digits.
+    pub(crate) fn next(&self) -> HeaderValue {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        let mut text = [0; 32];
+        write_hex(self.prefix, &mut text[..16]);
+        write_hex(scattered(count), &mut text[16..]);
+        HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("unknown"))
+    }
+}
+
+fn write_hex(mut bits: u64, out: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for digit in out.iter_mut().rev() {
+        *digit = DIGITS[(bits & 15) as usize];
+        bits >>= 4;
+    }
+}
+
+/// A bijection, so that different counts stay different.
+///
+/// Source: the finaliser of splitmix64, Steele, Lea, Flood, "Fast splittable pseudorandom number
+/// generators", 2014.
+fn scattered(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+/// Takes the id that a trusted peer gave, or makes one; passes it on in `x-request-id`, and sets
+/// it on the response.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestIdLayer {
+    ids: Arc<Ids>,
+}
+
+impl RequestIdLayer {
+    pub(crate) fn new() -> Self {
+        Self {
+            ids: Arc::new(Ids::new()),
+        }
+    }
+}
+
+impl<S> Layer<S> for RequestIdLayer {
+    type Service = RequestId<S>;
+
+    fn layer(&self, inner: S) -> RequestId<S> {
+        RequestId {
+            inner,
+            ids: self.ids.clone(),
+        }
+    }
+}
+
+/// See [`RequestIdLayer`].
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId<S> {
+    inner: S,
+    ids: Arc<Ids>,
+}
+
+impl<S> Service<Request> for RequestId<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let given = request.body().origin().peer.trusted;
+        let given = given.then(|| request.headers().get(NAME).filter(|id| is_sound(id)));
+        let id = match given.flatten() {
+            Some(id) => id.clone(),
+            None => {
+                let id = self.ids.next();
+                request.headers_mut().insert(NAME, id.clone());
+                id
+            }
+        };
+        request.body_mut().origin_mut().id = id.clone();
+        ResponseFuture {
+            inner: self.inner.call(request),
+            id: Some(id),
+        }
+    }
+}
+
+/// Visible ASCII that stands in JSON as it is, and not too long.
+fn is_sound(id: &HeaderValue) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+    (1..=LEN_MAX).contains(&id.len()) && id.as_bytes().iter().all(allowed)
+}
+
+pin_project! {
+    /// What [`RequestId`] returns.
+    pub(crate) struct ResponseFuture<F> {
+        #[pin]
+        inner: F,
+        id: Option<HeaderValue>,
+    }
+}
+
+impl<F> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response, Infallible>>,
+{
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.inner.poll(cx))?;
+        if let Some(id) = this.id.take() {
+            response.headers_mut().insert(NAME, id);
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_32_hexadecimal_digits_and_do_not_repeat() {
+        let ids = Ids::new();
+        let made: HashSet<HeaderValue> = (0..10_000).map(|_| ids.next()).collect();
+        assert_eq!(made.len(), 10_000);
+        for id in made {
+            assert!(id.len() == 32 && id.as_bytes().iter().all(u8::is_ascii_hexdigit));
+        }
+    }
+
+    #[test]
+    fn a_given_id_must_stand_in_json_as_it_is() {
+        let long = "a".repeat(LEN_MAX + 1);
+        for (id, sound) in [
+            ("abc-1.2:3", true),
+            ("", false),
+            ("a\"b", false),
+            ("a b", false),
+            (&long, false),
+        ] {
+            assert_eq!(is_sound(&HeaderValue::from_str(id).unwrap()), sound, "{id}");
+        }
+    }
+}

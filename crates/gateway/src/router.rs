@@ -1,0 +1,130 @@
+//! Finds the route of a request, and calls its stack.
+
+mod intake;
+mod table;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{HeaderValue, StatusCode, header};
+use pin_project_lite::pin_project;
+use tower::ServiceExt;
+use tower::util::Oneshot;
+use tower_service::Service;
+
+use crate::exchange::{Request, Response};
+use crate::problem::Problem;
+use crate::record::{Record, Recorder};
+
+pub(crate) use table::Table;
+
+const NO_ROUTE: Problem = Problem::new(
+    StatusCode::NOT_FOUND,
+    "no_route",
+    "no route matches this host and path",
+);
+
+/// Answers by the route whose host and path prefix fit best, or with a problem.
+///
+/// Each clone of it shares the routes; a request gets a clone of its route's service.
+pub(crate) struct Router<S> {
+    shared: Arc<Shared<S>>,
+}
+
+struct Shared<S> {
+    table: Table,
+    routes: Box<[S]>,
+    unmatched: Arc<Recorder>,
+}
+
+impl<S> Router<S> {
+    /// `table` gives indexes into `routes`. Requests without a route are told to `unmatched`.
+    pub(crate) fn new(table: Table, routes: Box<[S]>, unmatched: Arc<Recorder>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                table,
+                routes,
+                unmatched,
+            }),
+        }
+    }
+}
+
+impl<S> Clone for Router<S> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+impl<S> Service<Request> for Router<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = ResponseFuture<S>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let shared = &*self.shared;
+        let found = intake::take_in(&mut request).and_then(|()| {
+            let host = intake::host(&request);
+            shared
+                .table
+                .find(host, request.uri().path())
+                .ok_or(NO_ROUTE)
+        });
+        match found {
+            Ok(route) => ResponseFuture::Matched {
+                answer: shared.routes[route].clone().oneshot(request),
+            },
+            Err(problem) => ResponseFuture::Refused {
+                answer: Some(refuse(&problem, &request, &shared.unmatched)),
+            },
+        }
+    }
+}
+
+fn refuse(problem: &Problem, request: &Request, unmatched: &Arc<Recorder>) -> Response {
+    let record = Record::begin(unmatched, request);
+    let mut response = problem.response(&request.body().origin().id);
+    if problem.status == StatusCode::METHOD_NOT_ALLOWED {
+        let allowed = HeaderValue::from_static(intake::ALLOWED);
+        response.headers_mut().insert(header::ALLOW, allowed);
+    }
+    record.answered(&mut response);
+    response
+}
+
+pin_project! {
+    /// What [`Router`] returns.
+    #[project = ResponseFutureProjection]
+    pub(crate) enum ResponseFuture<S: Service<Request>> {
+        Matched { #[pin] answer: Oneshot<S, Request> },
+        Refused { answer: Option<Response> },
+    }
+}
+
+impl<S> Future for ResponseFuture<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            ResponseFutureProjection::Matched { answer } => answer.poll(cx),
+            ResponseFutureProjection::Refused { answer } => {
+                Poll::Ready(Ok(answer.take().expect("polled after completion")))
+            }
+        }
+    }
+}

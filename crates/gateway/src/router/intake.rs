@@ -1,0 +1,100 @@
+//! What every request must be before a route is looked for.
+
+use http::uri::Authority;
+use http::{HeaderValue, Method, StatusCode, header};
+
+use crate::exchange::Request;
+use crate::problem::Problem;
+
+pub(super) const ALLOWED: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
+
+const METHOD: Problem = Problem::new(
+    StatusCode::METHOD_NOT_ALLOWED,
+    "method",
+    "TRACE and CONNECT are not passed on",
+);
+const HOST: Problem = Problem::new(
+    StatusCode::BAD_REQUEST,
+    "host",
+    "a request needs exactly one Host, a name or address with or without a port",
+);
+
+/// Refuses what is not passed on, and leaves one `Host`: that of the target, if it has one.
+///
+/// Source: RFC 9112, section 3.2.
+pub(super) fn take_in(request: &mut Request) -> Result<(), Problem> {
+    if matches!(*request.method(), Method::TRACE | Method::CONNECT) {
+        return Err(METHOD);
+    }
+    let mut hosts = request.headers().get_all(header::HOST).into_iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return Err(HOST);
+    };
+    if !is_host(host.as_bytes()) {
+        return Err(HOST);
+    }
+    if let Some(authority) = request.uri().authority() {
+        let host = HeaderValue::from_str(without_user(authority)).map_err(|_| HOST)?;
+        if !is_host(host.as_bytes()) {
+            return Err(HOST);
+        }
+        request.headers_mut().insert(header::HOST, host);
+    }
+    Ok(())
+}
+
+/// The host of a request that was taken in, without its port.
+pub(super) fn host(request: &Request) -> &str {
+    let host = request.headers().get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or("");
+    match host.rfind(':') {
+        // A colon within brackets belongs to an IPv6 address.
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        _ => host,
+    }
+}
+
+fn without_user(authority: &Authority) -> &str {
+    let text = authority.as_str();
+    text.rfind('@').map_or(text, |at| &text[at + 1..])
+}
+
+/// A name or an address, and perhaps a port.
+fn is_host(host: &[u8]) -> bool {
+    let (name, port) = match host.iter().rposition(|byte| *byte == b':') {
+        Some(colon) if !host[colon..].contains(&b']') => (&host[..colon], &host[colon + 1..]),
+        _ => (host, &b""[..]),
+    };
+    let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte);
+    let in_address = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
+    let named = match name {
+        [b'[', address @ .., b']'] => !address.is_empty() && address.iter().all(in_address),
+        name => !name.is_empty() && name.iter().all(in_name),
+    };
+    named && port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_or_without_a_port() {
+        for host in [
+            "a.test",
+            "a.test:80",
+            "127.0.0.1:8080",
+            "[::1]",
+            "[::1]:80",
+            "a_b",
+            "a:",
+        ] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "", ":80", "a/b@c", "a b", "a:b", "[]", "[x]", "a,b:1:2", "::1", "a:123456",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The way of a request, in the order of its steps.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use tower::{Service, ServiceBuilder, service_fn};
+
+use crate::config;
+use crate::exchange::{Request, Response};
+use crate::forward;
+use crate::limit::LimitLayer;
+use crate::record::{RecordLayer, Recorder};
+use crate::request_id::RequestIdLayer;
+use crate::router::{Router, Table};
+use crate::upstream::Upstream;
+use crate::worker::Worker;
+
+/// What every request meets, in one worker: an id, then its route.
+pub(crate) fn gateway(worker: &Worker) -> impl GatewayService + use<> {
+    let config = worker.config();
+    let routes = config.routes.iter().zip(worker.limits());
+    let routes = routes.map(|(config, limits)| {
+        let upstream = worker.upstream(config.upstream).clone();
+        route(limits, worker.recorder(&config.id), upstream)
+    });
+    let table = Table::new(&config.routes);
+    let unmatched = worker.recorder(&Arc::from(config::UNMATCHED));
+    ServiceBuilder::new()
+        .layer(RequestIdLayer::new())
+        .service(Router::new(table, routes.collect(), unmatched))
+}
+
+/// What the requests of one route meet. Steps that the configuration does not ask for are not
+/// there.
+fn route(
+    limits: &[LimitLayer],
+    recorder: Arc<Recorder>,
+    upstream: Arc<Upstream>,
+) -> impl GatewayService + use<> {
+    let mut limits = limits.iter().cloned();
+    ServiceBuilder::new()
+        .layer(RecordLayer::new(recorder))
+        // As many as `config::LIMITS_MAX`, in the order of the configuration.
+        .option_layer(limits.next())
+        .option_layer(limits.next())
+        .option_layer(limits.next())
+        .option_layer(limits.next())
+        .map_request(forward::request)
+        .map_response(forward::response)
+        .service(service_fn(move |request| {
+            let upstream = upstream.clone();
+            async move { Ok(upstream.send(request).await) }
+        }))
+}
+
+/// A service of the stack: whatever goes wrong is answered.
+pub(crate) trait GatewayService:
+    Service<Request, Response = Response, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> GatewayService for S where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}

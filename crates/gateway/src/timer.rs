@@ -1,0 +1,114 @@
+//! Waits that end in time.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use stanchion_core::{Clock, Instant, Sleep};
+
+/// What `future` gives, or `None` if it takes longer than `limit`.
+pub(crate) async fn within<F: Future>(
+    clock: &Clock,
+    limit: Duration,
+    future: F,
+) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut sleep = pin!(clock.sleep(limit));
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        sleep.as_mut().poll(cx).map(|()| None)
+    })
+    .await
+}
+
+/// A timer for a deadline that is moved far more often than it is met.
+///
+/// Moving the deadline on costs nothing: the timer that is set keeps running, and when it fires
+/// early it is set again for the rest. It allocates when it is first waited on.
+pub(crate) struct LazyTimer {
+    clock: Clock,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl LazyTimer {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock, sleep: None }
+    }
+
+    /// The time on the timer's clock.
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// Has the task woken at `deadline`, or earlier; it is to call [`poll`](Self::poll) then.
+    ///
+    /// It costs nothing where the timer is set already: it must always be the same task.
+    pub(crate) fn arm(&mut self, cx: &mut Context<'_>, deadline: Instant) {
+        let set = self.sleep.as_ref();
+        if set.is_none_or(|sleep| sleep.deadline() > deadline) && self.poll(cx, deadline).is_ready()
+        {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Ready once the clock reads `deadline`, which may be another one in each poll.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        loop {
+            let sleep = match &mut self.sleep {
+                Some(sleep) if sleep.deadline() <= deadline => sleep,
+                slot => slot.insert(Box::pin(self.clock.sleep_until(deadline))),
+            };
+            ready!(sleep.as_mut().poll(cx));
+            self.sleep = None;
+            if self.clock.now() >= deadline {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+impl fmt::Debug for LazyTimer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LazyTimer").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn a_deadline_that_moved_on_is_met_where_it_is_now() {
+        let (clock, time) = Clock::manual();
+        let mut timer = LazyTimer::new(clock.clone());
+        let mut cx = Context::from_waker(Waker::noop());
+        let second = Duration::from_secs(1);
+        let first = clock.now() + second;
+
+        assert!(timer.poll(&mut cx, first).is_pending());
+        time.advance(second);
+        assert!(timer.poll(&mut cx, first + second).is_pending());
+        time.advance(second);
+        assert!(timer.poll(&mut cx, first + second).is_ready());
+    }
+
+    #[test]
+    fn a_deadline_that_moved_nearer_is_met_there() {
+        let (clock, time) = Clock::manual();
+        let mut timer = LazyTimer::new(clock.clone());
+        let mut cx = Context::from_waker(Waker::noop());
+        let start = clock.now();
+        let second = Duration::from_secs(1);
+
+        assert!(timer.poll(&mut cx, start + 60 * second).is_pending());
+        assert!(timer.poll(&mut cx, start + second).is_pending());
+        time.advance(second);
+        assert!(timer.poll(&mut cx, start + second).is_ready());
+    }
+}

@@ -1,0 +1,136 @@
+//! Sends a request to one of an upstream's endpoints.
+
+mod failure;
+mod io;
+mod lease;
+mod pool;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use stanchion_core::{Clock, Instant};
+
+use crate::config;
+use crate::exchange::{Outbound, Request, Response};
+use crate::metrics::{EndpointMetrics, Metrics};
+use failure::Failure;
+pub(crate) use lease::Lease;
+use lease::Sent;
+use pool::Pool;
+
+/// The endpoints of one upstream, with one worker's connections to them.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    endpoints: Box<[Endpoint]>,
+    turn: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Endpoint {
+    name: Arc<str>,
+    pool: Arc<Pool>,
+    metrics: EndpointMetrics,
+}
+
+/// Which connection a try may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Connection {
+    /// One that was kept alive, if there is one.
+    Kept,
+    New,
+}
+
+impl Upstream {
+    /// `first` says whose turn it is first, so that workers do not all begin with the same.
+    pub(crate) fn new(
+        config: &config::Upstream,
+        metrics: &Metrics,
+        clock: &Clock,
+        first: usize,
+    ) -> Self {
+        let endpoint = |name: &Arc<str>| {
+            let metrics = metrics.endpoint(&config.name, name);
+            Endpoint {
+                name: name.clone(),
+                pool: Arc::new(Pool::new(name.clone(), config, metrics.clone(), clock)),
+                metrics,
+            }
+        };
+        Self {
+            endpoints: config.endpoints.iter().map(endpoint).collect(),
+            turn: AtomicUsize::new(first),
+        }
+    }
+
+    /// The upstream's response, or a problem.
+    ///
+    /// A second try is made, once, only where nothing of the request was sent: at the next endpoint
+    /// if none could be connected to, on a new connection if a kept one turned out to be closed.
+    pub(crate) async fn send(&self, mut request: Request) -> Response {
+        let id = request.body().origin().id.clone();
+        let mut turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let mut connection = Connection::Kept;
+        let mut second = false;
+        loop {
+            let endpoint = &self.endpoints[turn % self.endpoints.len()];
+            let failure = match endpoint.pool.lease(connection).await {
+                Err(failure) if !second && self.endpoints.len() > 1 => {
+                    endpoint.metrics.failed(failure.cause());
+                    turn = turn.wrapping_add(1);
+                    second = true;
+                    continue;
+                }
+                Err(failure) => failure,
+                Ok(lease) => {
+                    endpoint.metrics.requests.inc();
+                    match lease.send(request).await {
+                        Sent::Answered(response, lease) => {
+                            return answered(response, lease, &endpoint.name);
+                        }
+                        Sent::Unsent(returned) if !second => {
+                            endpoint.metrics.failed(Failure::Stale.cause());
+                            request = returned;
+                            connection = Connection::New;
+                            second = true;
+                            continue;
+                        }
+                        Sent::Unsent(_) => Failure::Stale,
+                        Sent::Failed(failure) => failure,
+                    }
+                }
+            };
+            endpoint.metrics.failed(failure.cause());
+            let mut response = failure.problem().response(&id);
+            response.body_mut().note_mut().endpoint = Some(endpoint.name.clone());
+            return response;
+        }
+    }
+
+    /// Closes connections that were kept for too long.
+    pub(crate) fn sweep(&self, now: Instant) {
+        for endpoint in &self.endpoints {
+            endpoint.pool.sweep(now);
+        }
+    }
+}
+
+fn answered(
+    response: http::Response<hyper::body::Incoming>,
+    lease: Lease,
+    endpoint: &Arc<str>,
+) -> Response {
+    let (parts, incoming) = response.into_parts();
+    let mut outbound = Outbound::upstream(incoming, lease);
+    outbound.note_mut().endpoint = Some(endpoint.clone());
+    Response::from_parts(parts, outbound)
+}
+
+/// The times and bounds of one pool.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    connect_timeout: Duration,
+    response_timeout: Duration,
+    idle_timeout: Duration,
+    idle_max: usize,
+}

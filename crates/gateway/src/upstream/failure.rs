@@ -1,0 +1,82 @@
+use std::error::Error;
+use std::io;
+
+use http::StatusCode;
+
+use crate::exchange::Stalled;
+use crate::problem::Problem;
+
+/// Why an endpoint gave no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// All connections stayed in use.
+    Exhausted,
+    ConnectRefused,
+    ConnectTimeout,
+    /// The connection was closed before anything was sent.
+    Stale,
+    /// The connection broke before a response.
+    Broken,
+    /// What came back is no HTTP.
+    Invalid,
+    ResponseTimeout,
+    /// The client stopped sending the body: not the endpoint's fault.
+    ClientStalled,
+}
+
+impl Failure {
+    /// Tells what a request that was sent, in whole or in part, failed of.
+    pub(super) fn of(error: &hyper::Error) -> Self {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+        while let Some(error) = cause {
+            if error.is::<Stalled>() {
+                return Self::ClientStalled;
+            }
+            let io = error.downcast_ref::<io::Error>();
+            if io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut) {
+                return Self::ResponseTimeout;
+            }
+            cause = error.source();
+        }
+        if error.is_parse() {
+            Self::Invalid
+        } else {
+            Self::Broken
+        }
+    }
+
+    /// One word for metrics and the log.
+    pub(super) fn cause(self) -> &'static str {
+        match self {
+            Self::Exhausted => "exhausted",
+            Self::ConnectRefused => "connect",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Stale => "stale",
+            Self::Broken => "broken",
+            Self::Invalid => "invalid",
+            Self::ResponseTimeout => "response_timeout",
+            Self::ClientStalled => "client_stalled",
+        }
+    }
+
+    pub(super) fn problem(self) -> Problem {
+        let (status, detail) = match self {
+            Self::Exhausted => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the server has no capacity left",
+            ),
+            Self::ConnectRefused | Self::Stale | Self::Broken | Self::Invalid => {
+                (StatusCode::BAD_GATEWAY, "the server gave no valid response")
+            }
+            Self::ConnectTimeout | Self::ResponseTimeout => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "the server did not respond in time",
+            ),
+            Self::ClientStalled => (
+                StatusCode::REQUEST_TIMEOUT,
+                "the body of the request stopped coming in",
+            ),
+        };
+        Problem::new(status, self.cause(), detail)
+    }
+}

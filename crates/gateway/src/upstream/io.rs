@@ -1,0 +1,109 @@
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use stanchion_core::{Clock, Instant};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::timer::LazyTimer;
+
+/// Whether a request is under way on a connection. One task writes it and the connection's task
+/// reads it, both on one thread.
+#[derive(Clone, Debug, Default)]
+pub(super) struct InUse(Arc<AtomicBool>);
+
+impl InUse {
+    pub(super) fn set(&self, in_use: bool) {
+        self.0.store(in_use, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A socket that fails a read when a request is under way and nothing moved for too long: no byte
+/// of a response came, and none of the request could be written.
+#[derive(Debug)]
+pub(super) struct UpstreamIo {
+    stream: TcpStream,
+    in_use: InUse,
+    patience: Duration,
+    waiting_since: Option<Instant>,
+    timer: LazyTimer,
+}
+
+impl UpstreamIo {
+    pub(super) fn new(stream: TcpStream, patience: Duration, clock: &Clock) -> (Self, InUse) {
+        let in_use = InUse::default();
+        let io = Self {
+            stream,
+            in_use: in_use.clone(),
+            patience,
+            waiting_since: None,
+            timer: LazyTimer::new(clock.clone()),
+        };
+        (io, in_use)
+    }
+
+    fn wrote<T>(&mut self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() && self.waiting_since.is_some() {
+            self.waiting_since = Some(self.timer.now());
+        }
+        written
+    }
+}
+
+impl AsyncRead for UpstreamIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
+        if read.is_ready() || !this.in_use.get() {
+            this.waiting_since = None;
+            return read;
+        }
+        let since = *this.waiting_since.get_or_insert_with(|| this.timer.now());
+        let late = || Err(io::ErrorKind::TimedOut.into());
+        this.timer.poll(cx, since + this.patience).map(|()| late())
+    }
+}
+
+impl AsyncWrite for UpstreamIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

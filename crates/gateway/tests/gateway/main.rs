@@ -1,0 +1,15 @@
+//! The gateway over real sockets, with clients and origins that write and read HTTP by hand.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod setup;
+mod wire;
+
+mod bodies;
+mod failures;
+mod fields;
+mod limits;
+mod observation;
+mod pool;
+mod program;
+mod routing;
+mod shutdown;

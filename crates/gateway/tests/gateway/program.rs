@@ -1,0 +1,364 @@
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use stanchion_gateway::Config;
+
+use crate::setup::{Origin, eventually};
+use crate::wire::Wire;
+
+const EXAMPLE: &str = include_str!("../../examples/gateway.toml");
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_stanchion-gateway"))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn check(config: &str) -> (bool, String) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("gateway.toml"), config).unwrap();
+    let output = program()
+        .args(["check", "gateway.toml"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = output;
+    (status.success(), text(&stdout) + &text(&stderr))
+}
+
+const SOUND: &str = r#"
+workers = 2
+
+[listen]
+address = "127.0.0.1:0"
+idle_timeout = "60s"
+
+[upstream.users]
+endpoints = ["http://127.0.0.1:9001"]
+connections_max = 10
+
+[[route]]
+id = "users"
+path_prefix = "/users"
+upstream = "users"
+
+[[route.limit]]
+by = "address"
+rate = "100/s"
+"#;
+
+#[test]
+fn check_says_that_a_sound_file_is_sound() {
+    let (sound, said) = check(SOUND);
+    assert!(sound, "{said}");
+    assert_eq!(
+        said,
+        "gateway.toml: sound: 1 route, 1 upstream, 1 endpoint\n"
+    );
+}
+
+#[test]
+fn check_names_the_line_the_field_what_was_given_and_what_is_allowed() {
+    for (from, to, expected) in [
+        (
+            "workers = 2",
+            "workers = 0",
+            "2:11: workers: 0 given, from 1 to 256 is allowed",
+        ),
+        (
+            "workers = 2",
+            "workers = \"two\"",
+            "2:11: workers: invalid type: string \"two\", expected usize",
+        ),
+        (
+            "workers = 2",
+            "worker = 2",
+            "2:1: worker: unknown field `worker`, expected one of `workers`",
+        ),
+        ("workers = 2", "workers = ", "2:"),
+        (
+            "\"127.0.0.1:0\"",
+            "8080",
+            "5:11: listen.address: invalid type: integer `8080`, expected an address with a port",
+        ),
+        (
+            "\"127.0.0.1:0\"",
+            "\"here\"",
+            "5:11: listen.address: \"here\" given, expected an address with a port",
+        ),
+        (
+            "\"60s\"",
+            "\"a while\"",
+            "6:16: listen.idle_timeout: \"a while\" given, expected a duration",
+        ),
+        (
+            "\"60s\"",
+            "\"48h\"",
+            "6:16: listen.idle_timeout: 172800s given, from 1ms to 86400s is allowed",
+        ),
+        (
+            "[\"http://127.0.0.1:9001\"]",
+            "[]",
+            "9:13: upstream.users.endpoints: 0 given, from 1 to 256 are allowed",
+        ),
+        (
+            "\"http://127.0.0.1:9001\"",
+            "\"http://a\", \"https://b\"",
+            "9:26: upstream.users.endpoints[1]: \"https://b\" given, expected the URL",
+        ),
+        (
+            "connections_max = 10",
+            "connections_max = 10\nidle_max = 11",
+            "11:12: upstream.users.idle_max: 11 given, from 0 to 10 is allowed",
+        ),
+        (
+            "[upstream.users]",
+            "[upstream.\"a b\"]",
+            "8:11: upstream.a b: \"a b\" given, expected a name",
+        ),
+        (
+            "id = \"users\"",
+            "id = \"unmatched\"",
+            "13:6: route[0].id: \"unmatched\" given, which stands for",
+        ),
+        (
+            "id = \"users\"",
+            "id = \"\"",
+            "13:6: route[0].id: \"\" given, expected a name",
+        ),
+        (
+            "\"/users\"",
+            "\"users\"",
+            "14:15: route[0].path_prefix: \"users\" given, expected a path that begins with /",
+        ),
+        (
+            "upstream = \"users\"",
+            "upstream = \"user\"",
+            "15:12: route[0].upstream: \"user\" given, which is no upstream; there are \"users\"",
+        ),
+        (
+            "upstream = \"users\"\n",
+            "",
+            "12:1: route[0]: missing field `upstream`",
+        ),
+        (
+            "\"address\"",
+            "\"ip\"",
+            "18:6: route[0].limit[0].by: \"ip\" given, expected \"address\", \"api-key\" or",
+        ),
+        ("\"100/s\"", "\"100\"", "19:8: route[0].limit[0].rate: "),
+        (
+            "\"100/s\"",
+            "\"100/s\"\nburst = 0",
+            "20:9: route[0].limit[0].burst: ",
+        ),
+        (
+            "\"100/s\"",
+            "\"100/s\"\nmissing = \"ignore\"",
+            "20:11: route[0].limit[0].missing: unknown variant `ignore`, expected one of `refuse`, `share`, `pass`",
+        ),
+        (
+            "\"100/s\"",
+            "\"100/s\"\n[[route]]\nid = \"users\"\nupstream = \"users\"",
+            "21:6: route[1].id: the id \"users\" is given twice, first on line 13",
+        ),
+        (
+            "\"100/s\"",
+            "\"100/s\"\n[[route]]\nid = \"b\"\npath_prefix = \"/users/\"\nupstream = \"users\"",
+            "20:1: route[1]: this host and path prefix is given twice, first on line 12",
+        ),
+    ] {
+        let broken = SOUND.replacen(from, to, 1);
+        assert_ne!(broken, SOUND, "{from}");
+        let (sound, said) = check(&broken);
+        assert!(!sound, "{to} was taken");
+        let expected = format!("gateway.toml:{expected}");
+        assert!(
+            said.starts_with(&expected),
+            "expected {expected}\nfound    {said}"
+        );
+    }
+}
+
+#[test]
+fn check_tells_all_mistakes_at_once() {
+    let broken = SOUND
+        .replace("workers = 2", "workers = 0")
+        .replace("\"60s\"", "\"0s\"");
+    let (_, said) = check(&broken.replace("upstream = \"users\"", "upstream = \"x\""));
+    let lines: Vec<&str> = said
+        .lines()
+        .map(|line| line.split(": ").nth(1).unwrap())
+        .collect();
+    assert_eq!(
+        lines,
+        ["workers", "listen.idle_timeout", "route[0].upstream"]
+    );
+}
+
+#[test]
+fn check_tells_of_a_file_that_is_not_there() {
+    let output = program()
+        .args(["check", "/nonexistent/x.toml"])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let said = text(&output.stderr);
+    assert!(
+        said.starts_with("/nonexistent/x.toml: cannot be read: "),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_example_and_the_demos_configuration_are_sound() {
+    let (sound, said) = check(EXAMPLE);
+    assert!(sound, "{said}");
+
+    let printed = program().args(["demo", "--print-config"]).output().unwrap();
+    let (sound, said) = check(&text(&printed.stdout));
+    assert!(sound, "{said}");
+}
+
+#[test]
+fn the_example_tells_the_defaults() {
+    let uncommented = |but: &[&str]| {
+        let lines = EXAMPLE.lines().map(|line| match line.strip_prefix("# ") {
+            Some(field) if but.iter().any(|but| field.starts_with(but)) => line,
+            Some(field) if field.contains(" = ") || field.starts_with('[') => field,
+            _ => line,
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let (sound, said) = check(&uncommented(&[]));
+    assert!(sound, "{said}");
+    let read = |text: &str| format!("{:?}", Config::from_toml(text).unwrap());
+    // These two have no default that could stand there.
+    assert_eq!(read(&uncommented(&["workers", "trusted"])), read(EXAMPLE));
+}
+
+#[test]
+fn the_smallest_file_of_the_readme_is_sound() {
+    let readme = include_str!("../../README.md");
+    let smallest = readme.split("```toml\n").nth(1).unwrap();
+    let (sound, said) = check(smallest.split("```").next().unwrap());
+    assert!(sound, "{said}");
+}
+
+#[test]
+fn help_names_the_commands() {
+    let output = program().arg("--help").output().unwrap();
+    assert!(output.status.success());
+    let help = text(&output.stdout);
+    for command in ["demo", "run", "check"] {
+        assert!(
+            help.lines()
+                .any(|line| line.trim_start().starts_with(command)),
+            "{help}"
+        );
+    }
+}
+
+#[test]
+fn the_demo_shows_limits_biting_and_ends_by_itself() {
+    let output = program()
+        .args(["demo", "--for", "2s", "--rate", "90"])
+        .output()
+        .unwrap();
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}{}", text(&output.stderr));
+    assert_eq!(said.matches("curl ").count(), 3, "{said}");
+    let summary = said.lines().find(|line| line.starts_with("In 2.")).unwrap();
+    assert!(summary.ends_with("0 failed."), "{said}");
+    // Bob asks for much more than his share.
+    let bob = said
+        .lines()
+        .rfind(|line| line.trim_start().starts_with("bob"))
+        .unwrap();
+    let words: Vec<&str> = bob.split_whitespace().collect();
+    let served: u32 = words[1].parse().unwrap();
+    let refused: u32 = words[3].parse().unwrap();
+    assert!((20..=50).contains(&served) && refused > 10, "{bob}");
+}
+
+#[test]
+fn run_serves_until_it_is_told_to_stop_and_writes_its_log_to_standard_output() {
+    let origin = Origin::saying("hello");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    write_config(&file, &origin);
+    let mut child = Running::start(&file);
+    let mut first = String::new();
+    let mut stderr = BufReader::new(child.0.stderr.take().unwrap());
+    stderr.read_line(&mut first).unwrap();
+    let address = first.strip_prefix("listening on http://").unwrap();
+    let address = address.split(',').next().unwrap().parse().unwrap();
+    assert_eq!(Wire::connect(address).get("/x", &[]).text(), "hello");
+
+    child.terminate();
+    let mut status = None;
+    eventually("the program ends", || {
+        status = child.0.try_wait().unwrap();
+        status.is_some()
+    });
+    assert!(status.unwrap().success());
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert!(rest.ends_with("shut down, nothing was lost\n"), "{rest}");
+    let mut log = String::new();
+    child
+        .0
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut log)
+        .unwrap();
+    let line: Value = serde_json::from_str(log.trim()).unwrap();
+    assert_eq!(line["path"], "/x");
+}
+
+fn write_config(file: &PathBuf, origin: &Origin) {
+    let config = format!(
+        "workers = 1\nlisten.address = \"127.0.0.1:0\"\nadmin.address = \"127.0.0.1:0\"\n\
+         upstream.main.endpoints = [{:?}]\nshutdown.idle_grace = \"50ms\"\n\
+         [[route]]\nid = \"all\"\nupstream = \"main\"\n",
+        origin.url()
+    );
+    std::fs::write(file, config).unwrap();
+}
+
+/// A running program, killed if a test fails.
+struct Running(Child);
+
+impl Running {
+    fn start(file: &Path) -> Self {
+        let child = program()
+            .arg("run")
+            .arg(file)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
