@@ -97,3 +97,31 @@ fn a_reader_sees_whole_lines_of_two_redrawers() {
         assert_eq!(read(&published), drawn);
     });
 }
+
+/// A line that leans starts where the one before stands by then, so time goes on over a redraw.
+#[test]
+fn time_does_not_go_back_over_two_redraws() {
+    ::loom::model(|| {
+        let published = Arc::new(Published::new(&line(0, 10)));
+        let ticks = Arc::new(AtomicU64::new(TICK));
+        let reader = thread::spawn({
+            let (published, ticks) = (published.clone(), ticks.clone());
+            move || {
+                let read = || published.read(|| ticks.load(Ordering::Relaxed)).0;
+                let (first, second) = (read(), read());
+                assert!(first <= second, "{first} ns, then {second} ns");
+            }
+        });
+        for slope in [2 << FRACTION_BITS, 1 << (FRACTION_BITS - 1)] {
+            published.redraw(|old| {
+                let start_tick = ticks.fetch_add(100, Ordering::Relaxed) + 100;
+                let start_ns = old.at(start_tick) + 1;
+                Line {
+                    slope,
+                    ..line(start_tick, start_ns)
+                }
+            });
+        }
+        reader.join().unwrap();
+    });
+}

@@ -53,10 +53,11 @@ impl World {
         locked.put(place, Entry::new(key, now.era, tat));
     }
 
-    /// Fills a line from `place` on with drained buckets of keys that live in lines 0 and 1.
+    /// Fills a line from `place` on with drained buckets of keys that live there and in line 0 or
+    /// 1, so that none can move while a new key holds those two.
     fn fill(&mut self, line: usize, place: usize) {
         for place in place..SLOTS {
-            let key = self.key((0, 1));
+            let key = self.key((line, usize::from(line == 0)));
             self.put(line, place, key, 2 * i64::try_from(STEP).unwrap());
         }
     }
@@ -228,6 +229,27 @@ fn a_bucket_that_moves_keeps_what_is_taken_from_it() {
 #[test]
 fn a_bucket_that_moves_from_the_first_place_keeps_what_is_taken_from_it() {
     move_against_swap(0);
+}
+
+/// The same for one that moves so that another one can move.
+#[test]
+fn a_bucket_that_moves_behind_another_keeps_what_is_taken_from_it() {
+    model(|first| {
+        let mut world = World::new(4);
+        let (behind, moved) = (world.key((2, 3)), world.key((0, 2)));
+        let new = world.key((0, 1));
+        world.fill(0, 1);
+        world.fill(1, 0);
+        world.fill(2, 1);
+        world.put(0, 0, moved, i64::try_from(STEP).unwrap());
+        world.put(2, 0, behind, i64::try_from(STEP).unwrap());
+        let table = Arc::new(world.table);
+        let got = race(&table, (behind, 1), (new, 1), first);
+        assert_eq!(got, [(1, 0), (1, 0)]);
+        let taken = [behind, moved, new].map(|key| taken(&table, key));
+        assert_eq!(taken, [Some(2), Some(1), Some(1)]);
+        assert_eq!(table.overflowed(), 0);
+    });
 }
 
 /// A drained bucket is moved away for a new key, which another thread finds at once: it never reads
