@@ -114,6 +114,9 @@ impl Cell {
     }
 }
 
+#[cfg(all(test, stanchion_loom))]
+mod loom;
+
 #[cfg(all(test, not(stanchion_loom)))]
 mod tests {
     use std::time::Duration;
@@ -149,6 +152,18 @@ mod tests {
                 assert!(admits(&cell, &gcra, start + idle, 1021));
                 assert!(!admits(&cell, &gcra, start + idle, 1));
             }
+        }
+    }
+
+    /// Being looked at brings a bucket into each era, and leaves a TAT that the next one can read.
+    #[test]
+    fn a_bucket_that_is_only_looked_at_once_an_era_stays_full() {
+        let gcra = Gcra::new(&Quota::new(1021, Duration::from_secs(1)).unwrap());
+        let cell = Cell::new();
+        assert!(admits(&cell, &gcra, Instant::ZERO, 1021));
+        for era in 1..200 {
+            let end = gcra.start_of(era + 1) - Duration::from_nanos(1);
+            assert_eq!(cell.peek(&gcra, end), 0, "at the end of era {era}");
         }
     }
 
@@ -189,77 +204,5 @@ mod tests {
             assert!(!admits(&cell, &gcra, late - back, 1), "{back:?} back");
         }
         assert!(admits(&cell, &gcra, late + Duration::from_secs(1), 1021));
-    }
-}
-
-#[cfg(all(test, stanchion_loom))]
-mod loom {
-    use std::time::Duration;
-
-    use ::loom::sync::Arc;
-    use ::loom::thread;
-
-    use super::*;
-    use crate::Quota;
-    use crate::gcra::Kind;
-
-    fn model(run: impl Fn() + Sync + Send + 'static) {
-        let mut builder = ::loom::model::Builder::new();
-        builder.preemption_bound = Some(2);
-        builder.check(run);
-    }
-
-    /// Lets two threads ask for one each at `now`; how many were admitted.
-    fn race(cell: &Arc<Cell>, gcra: Gcra, times: [Instant; 2]) -> usize {
-        let ask = |now: Instant| {
-            let cell = cell.clone();
-            thread::spawn(move || cell.check(&gcra, now, 1).kind == Kind::Admitted)
-        };
-        let threads = times.map(ask);
-        let admitted = threads.map(|thread| thread.join().unwrap());
-        admitted.into_iter().filter(|admitted| *admitted).count()
-    }
-
-    fn gcra(burst: u64) -> Gcra {
-        let quota = Quota::new(1021, Duration::from_secs(3600)).unwrap();
-        Gcra::new(&quota.with_burst(burst).unwrap())
-    }
-
-    #[test]
-    fn two_threads_take_no_more_than_there_is() {
-        model(|| {
-            let cell = Arc::new(Cell::new());
-            let now = Instant::ZERO + Duration::from_secs(1);
-            assert_eq!(race(&cell, gcra(1), [now, now]), 1);
-        });
-    }
-
-    #[test]
-    fn two_threads_take_all_there_is() {
-        model(|| {
-            let cell = Arc::new(Cell::new());
-            let now = Instant::ZERO + Duration::from_secs(1);
-            assert_eq!(race(&cell, gcra(2), [now, now]), 2);
-        });
-    }
-
-    #[test]
-    fn a_forgotten_word_is_filled_once() {
-        model(|| {
-            let cell = Arc::new(Cell::new());
-            let now = Instant::ZERO + Duration::from_secs(86_400 * 400);
-            assert_eq!(race(&cell, gcra(1), [now, now]), 1);
-        });
-    }
-
-    #[test]
-    fn the_turn_of_an_era_neither_takes_nor_gives() {
-        model(|| {
-            let gcra = gcra(1);
-            let cell = Arc::new(Cell::new());
-            let turn = gcra.start_of(1);
-            let before = turn - Duration::from_nanos(1);
-            assert_eq!(race(&cell, gcra, [before, turn]), 1);
-        });
     }
 }

@@ -21,9 +21,9 @@ use table::Table;
 ///
 /// All memory is taken when the limiter is built: 22.4 bytes per key. A bucket that has refilled
 /// is as good as absent, so its place serves the next key that comes; there is no sweeper. Keys
-/// are not kept: a bucket is told by 54 bits of a hash with secrets of this limiter's own, so who
+/// are not kept: a bucket is told by 53 bits of a hash with secrets of this limiter's own, so who
 /// chooses the keys cannot make two of them meet, and two given keys share a bucket with
-/// probability 2⁻⁵⁴.
+/// probability 2⁻⁵³.
 ///
 /// **Full.** A new key that finds no place, because the buckets where it could stand are all in
 /// use, is limited through one cell that all such keys share, with the same quota, and is counted

@@ -154,25 +154,25 @@ thread_local! {
 /// overflow cell, admit `burst + brought` in all.
 #[test]
 fn under_churn_a_key_gets_no_more_than_its_bucket_and_the_overflow_cell() {
-    const KEYS: u32 = 24;
+    const KEYS: u64 = 24;
     const BURST: u64 = 3;
     const BROUGHT: u64 = 20;
     for round in 0..150 {
         // Three to six lines of four places.
-        let (limiter, time) = keyed::<u32>(BURST, 8 + round % 10);
+        let (limiter, time) = keyed::<u64>(BURST, 8 + round % 10);
         let limiter = limiter.with_observer(|event: &Event| {
             if matches!(event, Event::Overflowed) {
                 OVERFLOWED.set(true);
             }
         });
         let admitted = together(THREADS, |thread| {
-            let mut own: HashMap<u32, u64> = HashMap::new();
+            let mut own: HashMap<u64, u64> = HashMap::new();
             let mut overflow = 0;
-            for turn in 0..1_200_u32 {
+            for turn in 0..1_200_u64 {
                 if thread == 0 && turn % 60 == 59 {
                     time.advance(STEP);
                 }
-                let key = (turn / 3 * (u32::try_from(thread).unwrap() + 1)) % KEYS;
+                let key = (turn / 3 * (thread as u64 + 1)) % KEYS;
                 OVERFLOWED.set(false);
                 if limiter.check(&key).is_err() {
                     continue;
@@ -186,7 +186,7 @@ fn under_churn_a_key_gets_no_more_than_its_bucket_and_the_overflow_cell() {
             (own, overflow)
         });
         for key in 0..KEYS {
-            let of_key = |own: &HashMap<u32, u64>| own.get(&key).copied().unwrap_or(0);
+            let of_key = |own: &HashMap<u64, u64>| own.get(&key).copied().unwrap_or(0);
             let sum: u64 = admitted.iter().map(|(own, _)| of_key(own)).sum();
             assert!(sum <= BURST + BROUGHT, "key {key}: {sum} in round {round}");
         }

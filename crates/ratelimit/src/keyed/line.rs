@@ -12,23 +12,30 @@ const LOCKED: u64 = 1;
 const USED: u64 = 1 << 1;
 const ERA_SHIFT: u32 = 2;
 const ERA: u64 = 0xff << ERA_SHIFT;
-const FINGERPRINT: u64 = !0x3ff;
-/// The bit of a TAT that tells it from every other TAT of its key.
+const SIDE_SHIFT: u32 = 10;
+/// The TAT stands with its highest bit flipped.
+const SIDE: u64 = 1 << SIDE_SHIFT;
+const FINGERPRINT: u64 = !0x7ff;
+/// The bit that tells how a TAT stands on one side from how any TAT of these years does on the
+/// other.
 const FLIP: u64 = 1 << 63;
 
 /// Four buckets in 64 bytes, so that a check touches one cache line.
 ///
 /// Whoever moves a bucket on swaps its TAT, without a lock. Whoever gives a slot to another key
-/// holds the lock, and first makes sure that nobody can swap the old TAT any more:
+/// holds the lock, and first makes sure that nobody can swap the old TAT any more. For that a TAT
+/// stands on one of two *sides*, as it is or with its highest bit flipped, and each time that a
+/// slot is given away it changes sides:
 ///
 /// ```text
-/// swap:     read tag, TAT, tag again; then TAT: old → new, only if it still is old
-/// replace:  tag := 0;  TAT: flip the highest bit;  TAT := new;  tag := new
+/// swap:     read tag, TAT, tag again; then TAT: old → new, only if it still stands as it was read
+/// replace:  tag := only the side;  TAT: flip;  TAT := new, flipped;  tag := new, other side
 /// ```
 ///
-/// A swap that read the old TAT before the flip fails after it: no TAT that the key had in the
-/// last 2⁶³ units equals the flipped one, and none equals the new key's either, which lies ahead
-/// of now where the old one did not. A swap that reads the TAT after the flip sees the tag gone.
+/// A swap that read the old TAT before the flip fails after it: TATs that are met lie within 2⁶²
+/// units of now, so none on one side stands as any on the other, whichever keys they belong to. A
+/// swap that reads the TAT after the flip sees the tag gone. (Sides alone would not tell a slot
+/// that was given away twice during one swap and then reached the very same TAT.)
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Line {
@@ -42,13 +49,20 @@ struct Slot {
     ///
     /// | bits | meaning |
     /// |---|---|
-    /// | 63–10 | fingerprint of the key |
+    /// | 63–11 | fingerprint of the key |
+    /// | 10 | the side of the TAT |
     /// | 9–2 | era of the last touch, modulo 256 (36 years of the finest units) |
     /// | 1 | the slot is used; 0 while it is written for another key |
     /// | 0 | the line is locked (first slot only) |
     tag: AtomicU64,
-    /// The TAT, in the quota's units.
+    /// The TAT, in the quota's units; on the other side with its highest bit flipped.
     tat: AtomicU64,
+}
+
+/// What a TAT is combined with to stand on the side that a tag tells.
+#[inline]
+fn side(tag: u64) -> u64 {
+    (tag & SIDE) << (u64::BITS - 1 - SIDE_SHIFT)
 }
 
 /// A key's hash, cut to the bits that a tag holds.
@@ -98,7 +112,8 @@ impl Entry {
         match age {
             // This era, the last, or (two threads at the turn of an era) the next.
             0 | 1 | 255 => Gcra::ahead(self.tat, now.units),
-            2..128 => 0,
+            // Up to 34 years ago.
+            2..240 => 0,
             // The clock went back by more than an era: nothing until it is there again.
             _ => u64::MAX,
         }
@@ -149,9 +164,9 @@ impl Line {
         let slot = &self.slots[place];
         // Acquire pairs with the Release of the last write: the TAT is this key's, or a later one.
         let tag = slot.tag.load(Ordering::Acquire) & !LOCKED;
-        let tat = slot.tat.load(Ordering::Relaxed);
-        // Pairs with the Release in `seize`, `take_out` and `put`: had the TAT been another key's, the load
-        // below would see the tag gone.
+        let tat = slot.tat.load(Ordering::Relaxed) ^ side(tag);
+        // Pairs with the Release in `seize`, `take_out` and `put`: had the TAT been flipped or
+        // another key's, the load below would see the tag gone.
         fence(Ordering::Acquire);
         let same = slot.tag.load(Ordering::Relaxed) & !LOCKED == tag;
         (same && is_of(tag, key)).then_some((place, Entry { tag, tat }))
@@ -161,10 +176,16 @@ impl Line {
     /// key, since it was read.
     #[inline]
     pub(super) fn swap(&self, place: usize, entry: Entry, tat: u64) -> bool {
+        let side = side(entry.tag);
         // Relaxed: the TAT is all there is; nothing else is published through it.
         self.slots[place]
             .tat
-            .compare_exchange(entry.tat, tat, Ordering::Relaxed, Ordering::Relaxed)
+            .compare_exchange(
+                entry.tat ^ side,
+                tat ^ side,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            )
             .is_ok()
     }
 
@@ -223,10 +244,9 @@ impl Locked<'_> {
     fn entry(&self, place: usize) -> Entry {
         // Relaxed: the lock orders the tag after its last write. The TAT may be swapped any time.
         let slot = &self.line.slots[place];
-        Entry {
-            tag: slot.tag.load(Ordering::Relaxed) & !LOCKED,
-            tat: slot.tat.load(Ordering::Relaxed),
-        }
+        let tag = slot.tag.load(Ordering::Relaxed) & !LOCKED;
+        let tat = slot.tat.load(Ordering::Relaxed) ^ side(tag);
+        Entry { tag, tat }
     }
 
     /// The slot that another key may have, with how long its bucket has been full: one that was
@@ -250,17 +270,13 @@ impl Locked<'_> {
     /// it is written again, nobody finds it.
     pub(super) fn seize(&self, place: usize, entry: Entry) -> bool {
         let slot = &self.line.slots[place];
-        slot.tag.store(self.lock_bit(place), Ordering::Relaxed);
+        self.clear_tag(place, entry.tag);
+        let tat = entry.tat ^ side(entry.tag);
         // Release pairs with the Acquire fence in `Line::find`: who reads the flipped TAT sees the
         // tag gone.
         let seized = slot
             .tat
-            .compare_exchange(
-                entry.tat,
-                entry.tat ^ FLIP,
-                Ordering::Release,
-                Ordering::Relaxed,
-            )
+            .compare_exchange(tat, tat ^ FLIP, Ordering::Release, Ordering::Relaxed)
             .is_ok();
         if !seized {
             slot.tag
@@ -273,21 +289,30 @@ impl Locked<'_> {
     pub(super) fn take_out(&self, place: usize) -> Entry {
         let slot = &self.line.slots[place];
         let tag = slot.tag.load(Ordering::Relaxed) & !LOCKED;
-        slot.tag.store(self.lock_bit(place), Ordering::Relaxed);
+        self.clear_tag(place, tag);
         // Release: as in `seize`.
-        let tat = slot.tat.fetch_xor(FLIP, Ordering::Release);
+        let tat = slot.tat.fetch_xor(FLIP, Ordering::Release) ^ side(tag);
         Entry { tag, tat }
     }
 
     /// Writes a bucket to the slot at `place`, which was seized or taken out.
     pub(super) fn put(&self, place: usize, entry: Entry) {
         let slot = &self.line.slots[place];
-        // Release pairs with the Acquire fence in `Line::find`: who reads this TAT sees that the tag
-        // of the key before is gone.
-        slot.tat.store(entry.tat, Ordering::Release);
+        // Relaxed: only who holds the lock writes tags.
+        let left = slot.tag.load(Ordering::Relaxed) & SIDE;
+        let tag = (entry.tag & !SIDE) | (left ^ SIDE);
+        // Release, as the flip before it: whoever reads this TAT next to the old tag, and then the
+        // tag again, sees it gone. A relaxed store would end the flip's release sequence.
+        slot.tat.store(entry.tat ^ side(tag), Ordering::Release);
         // Release pairs with the Acquire in `Line::find`: who sees the tag sees its TAT.
         slot.tag
-            .store(entry.tag | self.lock_bit(place), Ordering::Release);
+            .store(tag | self.lock_bit(place), Ordering::Release);
+    }
+
+    /// Leaves the side of the TAT, and nothing to be found.
+    fn clear_tag(&self, place: usize, tag: u64) {
+        let cleared = (tag & SIDE) | self.lock_bit(place);
+        self.line.slots[place].tag.store(cleared, Ordering::Relaxed);
     }
 
     fn lock_bit(&self, place: usize) -> u64 {
@@ -307,6 +332,52 @@ impl Drop for Locked<'_> {
 #[cfg(all(test, not(stanchion_loom)))]
 mod tests {
     use super::*;
+
+    const KEY: Fingerprint = Fingerprint(7 << 20);
+
+    #[test]
+    fn a_bucket_that_nobody_touched_for_thirty_years_is_full() {
+        for (age, ahead) in [(0, 5), (1, 5), (2, 0), (211, 0), (239, 0)] {
+            let entry = Entry::new(KEY, 300, 5);
+            let now = Moment {
+                units: 0,
+                era: 300 + age,
+            };
+            assert_eq!(entry.ahead(now), ahead, "{age} eras on");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_went_back_by_eras_finds_nothing_to_take() {
+        for (back, ahead) in [(1, 5), (2, u64::MAX), (15, u64::MAX)] {
+            let entry = Entry::new(KEY, 300, 5);
+            let now = Moment {
+                units: 0,
+                era: 300 - back,
+            };
+            assert_eq!(entry.ahead(now), ahead, "{back} eras back");
+        }
+    }
+
+    /// Each time that a slot is given away its TAT changes sides: a swap that was read before
+    /// fails, even where the new bucket has the very TAT of the old one.
+    #[test]
+    fn a_swap_fails_once_its_slot_was_given_away() {
+        let line = Line::new();
+        line.lock().put(2, Entry::new(KEY, 0, 5));
+        let (place, read) = line.find(KEY).unwrap();
+        assert_eq!((place, read.tat), (2, 5));
+        let other = Fingerprint(8 << 20);
+        let locked = line.lock();
+        assert_eq!(locked.take_out(2).tat, 5);
+        locked.put(2, Entry::new(other, 0, 5));
+        drop(locked);
+        assert!(!line.swap(2, read, 6));
+        let (_, read) = line.find(other).unwrap();
+        assert_eq!(read.tat, 5);
+        assert!(line.swap(2, read, 6));
+        assert!(line.find(KEY).is_none());
+    }
 
     /// A failed attempt made a guard and dropped it, and so unlocked the line under its holder: two
     /// threads then gave one new key two buckets.

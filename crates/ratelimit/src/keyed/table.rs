@@ -295,7 +295,7 @@ fn scale_down(hash: u64, size: usize) -> usize {
 }
 
 fn stripe(key: Fingerprint) -> usize {
-    ((key.0 >> 10) % FLOORS as u64) as usize
+    ((key.0 >> 11) % FLOORS as u64) as usize
 }
 
 #[cfg(all(test, stanchion_loom))]

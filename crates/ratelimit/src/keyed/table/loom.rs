@@ -1,83 +1,291 @@
-//! Models of a table of two lines, both of them home to every key.
+//! Every interleaving of a few checks on a tiny table with hashes of our choice.
 
 use std::time::Duration;
 
 use ::loom::sync::Arc;
-use ::loom::thread;
 
 use super::*;
 use crate::Quota;
 use crate::gcra::Kind;
 
-fn model(run: impl Fn() + Sync + Send + 'static) {
-    let mut builder = ::loom::model::Builder::new();
-    builder.preemption_bound = Some(2);
-    builder.check(run);
-}
+const NOW: Instant = Instant::from_nanos(1_000_000_000_000);
+const STEP: u64 = 1_000;
 
-/// One per second, one at once.
+/// Two at once, one every [`STEP`] nanoseconds.
 fn gcra() -> Gcra {
-    Gcra::new(&Quota::new(1, Duration::from_secs(1)).unwrap())
+    let quota = Quota::new(1, Duration::from_nanos(STEP)).unwrap();
+    Gcra::new(&quota.with_burst(2).unwrap())
 }
 
-fn at(millis: u64) -> Instant {
-    Instant::ZERO + Duration::from_millis(millis)
+/// A table of two or three lines that holds buckets from the start.
+struct World {
+    table: Table,
+    used: Vec<Fingerprint>,
 }
 
-/// The hash of the key with this number.
-fn key(number: u64) -> u64 {
-    number << 20
-}
-
-fn admits(table: &Table, key_number: u64, millis: u64) -> bool {
-    let decision = table.check(&gcra(), key(key_number), || at(millis), 1);
-    assert!(!decision.overflowed, "two lines hold eight keys");
-    decision.kind == Kind::Admitted
-}
-
-fn spawn(table: &Arc<Table>, ask: impl Fn(&Table) -> bool + 'static) -> thread::JoinHandle<bool> {
-    let table = table.clone();
-    thread::spawn(move || ask(&table))
-}
-
-#[test]
-fn two_threads_that_bring_the_same_new_key_share_its_bucket() {
-    model(|| {
-        let table = Arc::new(Table::new(1));
-        let one = spawn(&table, |table| admits(table, 1, 5_000));
-        let two = spawn(&table, |table| admits(table, 1, 5_000));
-        assert!(one.join().unwrap() ^ two.join().unwrap());
-    });
-}
-
-#[test]
-fn two_threads_that_swap_one_bucket_take_no_more_than_there_is() {
-    model(|| {
-        let table = Arc::new(Table::new(1));
-        assert!(admits(&table, 1, 1_000));
-        let one = spawn(&table, |table| admits(table, 1, 2_000));
-        let two = spawn(&table, |table| admits(table, 1, 2_000));
-        assert!(one.join().unwrap() ^ two.join().unwrap());
-    });
-}
-
-/// All slots hold full buckets; a key that comes back races with a new key that takes its slot.
-#[test]
-fn a_bucket_that_is_moved_on_is_not_lost_to_a_new_key() {
-    model(|| {
-        let table = Arc::new(Table::new(1));
-        for number in 1..=8 {
-            // The first one was full the longest, so its slot is taken first.
-            assert!(admits(&table, number, 1_000 + number));
+impl World {
+    fn new(lines: usize) -> Self {
+        let table = Table::new(lines * 5 / 2);
+        assert_eq!(table.lines.len(), lines);
+        Self {
+            table,
+            used: Vec::new(),
         }
-        let owner = spawn(&table, |table| admits(table, 1, 5_000));
-        let newcomer = spawn(&table, |table| admits(table, 9, 5_000));
-        assert!(owner.join().unwrap());
-        assert!(newcomer.join().unwrap());
-        assert!(!admits(&table, 1, 5_000), "the owner's admission was lost");
-        assert!(
-            !admits(&table, 9, 5_000),
-            "the newcomer's admission was lost"
+    }
+
+    /// A key with these two homes, in this order, that no call before returned.
+    fn key(&mut self, homes: (usize, usize)) -> Fingerprint {
+        let candidates = (1_u64..).map(|n| Fingerprint::of(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        let unused = |key: &Fingerprint| !self.used.contains(key);
+        let mut fitting = candidates
+            .filter(unused)
+            .filter(|key| self.table.homes(*key) == homes);
+        let key = fitting.next().unwrap();
+        self.used.push(key);
+        key
+    }
+
+    /// Puts a bucket of `key` that is `ahead` (or behind) of [`NOW`] to a place.
+    fn put(&self, line: usize, place: usize, key: Fingerprint, ahead: i64) {
+        let now = gcra().moment(NOW);
+        let tat = now.units.wrapping_add_signed(ahead);
+        let locked = self.table.lines[line].lock();
+        locked.put(place, Entry::new(key, now.era, tat));
+    }
+
+    /// Fills a line from `place` on with drained buckets of keys that live in lines 0 and 1.
+    fn fill(&mut self, line: usize, place: usize) {
+        for place in place..SLOTS {
+            let key = self.key((0, 1));
+            self.put(line, place, key, 2 * i64::try_from(STEP).unwrap());
+        }
+    }
+}
+
+/// Checks `key` so often, and says how many of its own bucket and of the overflow cell were
+/// admitted.
+fn check(table: &Table, key: Fingerprint, times: usize) -> (u64, u64) {
+    let mut admitted = (0, 0);
+    for _ in 0..times {
+        let decision = table.check(&gcra(), key.0, || NOW, 1);
+        match (decision.kind, decision.overflowed) {
+            (Kind::Admitted, false) => admitted.0 += 1,
+            (Kind::Admitted, true) => admitted.1 += 1,
+            _ => {}
+        }
+    }
+    admitted
+}
+
+/// What was taken from the bucket of `key`, wherever it stands; `None` if it has none.
+fn taken(table: &Table, key: Fingerprint) -> Option<u64> {
+    let now = gcra().moment(NOW);
+    let all = table.lines.iter();
+    let mut found: Vec<_> = all
+        .filter_map(|line| line.lock().find(key))
+        .map(|(_, entry)| entry.ahead(now))
+        .collect();
+    assert!(found.len() <= 1, "a key has two buckets");
+    found.pop().map(|ahead| ahead / STEP)
+}
+
+/// Runs `check` with both keys on a thread each; returns what they got.
+fn race(
+    table: &Arc<Table>,
+    one: (Fingerprint, usize),
+    other: (Fingerprint, usize),
+) -> [(u64, u64); 2] {
+    let thread = ::loom::thread::spawn({
+        let table = table.clone();
+        move || check(&table, other.0, other.1)
+    });
+    let here = check(table, one.0, one.1);
+    [here, thread.join().unwrap()]
+}
+
+#[test]
+fn a_new_key_gets_one_bucket_from_two_threads() {
+    ::loom::model(|| {
+        let mut world = World::new(2);
+        let key = world.key((0, 1));
+        let table = Arc::new(world.table);
+        let got = race(&table, (key, 2), (key, 1));
+        assert_eq!(got[0].0 + got[1].0, 2);
+        assert_eq!(taken(&table, key), Some(2));
+        assert_eq!(table.overflowed(), 0);
+    });
+}
+
+#[test]
+fn two_threads_share_what_a_bucket_has_left() {
+    ::loom::model(|| {
+        let mut world = World::new(2);
+        let key = world.key((1, 0));
+        world.put(0, 2, key, 1_000);
+        let table = Arc::new(world.table);
+        let got = race(&table, (key, 1), (key, 1));
+        assert_eq!(got[0].0 + got[1].0, 1);
+        assert_eq!(taken(&table, key), Some(2));
+    });
+}
+
+/// Two new keys that meet in both lines, from either end.
+#[test]
+fn two_new_keys_get_a_bucket_each() {
+    ::loom::model(|| {
+        let mut world = World::new(2);
+        let (one, other) = (world.key((0, 1)), world.key((1, 0)));
+        world.fill(0, 2);
+        world.fill(1, 0);
+        let table = Arc::new(world.table);
+        let got = race(&table, (one, 1), (other, 1));
+        assert_eq!(got, [(1, 0), (1, 0)]);
+        assert_eq!(
+            (taken(&table, one), taken(&table, other)),
+            (Some(1), Some(1))
         );
+        assert_eq!(table.overflowed(), 0);
+    });
+}
+
+/// The only place is one whose bucket is full again. Its owner comes back just as a new key takes
+/// it: one of them has it in the end, with what it was admitted and nothing else.
+fn swap_against_replace(place: usize) {
+    ::loom::model(move || {
+        let mut world = World::new(2);
+        let (old, new) = (world.key((0, 1)), world.key((0, 1)));
+        world.fill(0, 0);
+        world.fill(1, 0);
+        world.put(0, place, old, -1);
+        let table = Arc::new(world.table);
+        let got = race(&table, (old, 1), (new, 1));
+        for (key, (own, overflow)) in [(old, got[0]), (new, got[1])] {
+            assert_eq!(own + overflow, 1);
+            let taken = taken(&table, key).unwrap_or(0);
+            assert_eq!(taken, own, "{key:?} of {old:?} and {new:?}: {got:?}");
+        }
+        assert_eq!(got[0].0 + got[1].0, 1);
+    });
+}
+
+#[test]
+fn a_place_goes_to_its_owner_or_to_a_new_key() {
+    swap_against_replace(3);
+}
+
+/// The first tag of a line is also its lock.
+#[test]
+fn a_first_place_goes_to_its_owner_or_to_a_new_key() {
+    swap_against_replace(0);
+}
+
+/// A new key moves a bucket to its other line while its owner takes from it. The new bucket gets
+/// the very TAT that the moved one had.
+fn move_against_swap(place: usize, checks: usize) {
+    ::loom::model(move || {
+        let mut world = World::new(3);
+        let (moved, new) = (world.key((0, 2)), world.key((0, 1)));
+        world.fill(0, 0);
+        world.fill(1, 0);
+        world.put(0, place, moved, i64::try_from(STEP).unwrap());
+        let table = Arc::new(world.table);
+        let got = race(&table, (moved, checks), (new, 1));
+        assert_eq!(got, [(1, 0), (1, 0)]);
+        assert_eq!(taken(&table, moved), Some(2));
+        assert_eq!(taken(&table, new), Some(1));
+        assert_eq!(check(&table, moved, 1), (0, 0));
+        assert_eq!(table.overflowed(), 0);
+    });
+}
+
+#[test]
+fn a_bucket_that_moves_keeps_what_is_taken_from_it() {
+    move_against_swap(2, 1);
+}
+
+#[test]
+fn a_bucket_that_moves_from_the_first_place_keeps_what_is_taken_from_it() {
+    move_against_swap(0, 1);
+}
+
+/// A drained bucket is moved away for a new key, which another thread finds at once: it never reads
+/// its own tag with what the drained bucket left.
+#[test]
+fn a_new_key_is_not_refused_for_what_stood_in_its_place() {
+    ::loom::model(|| {
+        let mut world = World::new(3);
+        let (drained, new) = (world.key((0, 2)), world.key((0, 1)));
+        world.fill(0, 1);
+        world.fill(1, 0);
+        world.put(0, 0, drained, 2 * i64::try_from(STEP).unwrap());
+        let table = Arc::new(world.table);
+        let got = race(&table, (new, 1), (new, 1));
+        assert_eq!(got, [(1, 0), (1, 0)]);
+        assert_eq!(taken(&table, drained), Some(2));
+    });
+}
+
+/// One place for two new keys: the other one shares the overflow cell.
+#[test]
+fn the_last_place_goes_to_one_of_two_new_keys() {
+    ::loom::model(|| {
+        let mut world = World::new(2);
+        let (one, other) = (world.key((0, 1)), world.key((1, 0)));
+        world.fill(0, 1);
+        world.fill(1, 0);
+        let table = Arc::new(world.table);
+        let got = race(&table, (one, 1), (other, 1));
+        assert_eq!(got[0].0 + got[1].0, 1);
+        assert_eq!(got[0].1 + got[1].1, 1);
+        for (key, (own, _)) in [(one, got[0]), (other, got[1])] {
+            assert_eq!(taken(&table, key).unwrap_or(0), own);
+        }
+        assert_eq!(table.overflowed(), 1);
+    });
+}
+
+/// A bucket that was last touched in the era before is written with both lines locked.
+#[test]
+fn two_threads_at_the_turn_of_an_era_share_what_a_bucket_has_left() {
+    ::loom::model(|| {
+        let quota = Quota::new(1021, Duration::from_secs(1)).unwrap();
+        let gcra = Gcra::new(&quota.with_burst(2).unwrap());
+        let turn = gcra.start_of(1);
+        let before = turn - Duration::from_nanos(1);
+        let table = Arc::new(Table::new(1));
+        let admits = move |table: &Table, now: Instant| {
+            let decision = table.check(&gcra, 0x1234_5678_9abc_def0, || now, 1);
+            u64::from(decision.kind == Kind::Admitted)
+        };
+        assert_eq!(admits(&table, before), 1);
+        let thread = ::loom::thread::spawn({
+            let table = table.clone();
+            move || admits(&table, turn) + admits(&table, turn)
+        });
+        let here = admits(&table, before);
+        assert_eq!(here + thread.join().unwrap(), 1);
+        assert_eq!(admits(&table, turn), 0);
+        assert_eq!(table.overflowed(), 0);
+    });
+}
+
+/// Who looks while a place changes hands sees the old bucket or the new one, never one's tag with
+/// the other's TAT.
+#[test]
+fn a_peek_sees_one_bucket_whole() {
+    ::loom::model(|| {
+        let mut world = World::new(2);
+        let (old, new) = (world.key((0, 1)), world.key((0, 1)));
+        world.fill(0, 0);
+        world.fill(1, 0);
+        world.put(0, 1, old, -5_000);
+        let table = Arc::new(world.table);
+        let thread = ::loom::thread::spawn({
+            let table = table.clone();
+            move || check(&table, new, 2)
+        });
+        assert_eq!(table.peek(&gcra(), old.0, NOW), 0);
+        assert_eq!(thread.join().unwrap(), (2, 0));
+        assert_eq!(table.peek(&gcra(), new.0, NOW), 2 * STEP);
     });
 }
