@@ -162,8 +162,8 @@ impl<K: ?Sized + Hash> KeyedRateLimiter<K> {
     ///
     /// # Complexity
     ///
-    /// O(1), no allocation. An admission holds the lock of one cache line for a few dozen
-    /// instructions; a refusal locks and writes nothing.
+    /// O(1), no allocation. An admission swaps one word; only a new key, or the first of an era, locks two cache
+    /// lines for a few dozen instructions. A refusal locks and writes nothing.
     #[inline]
     pub fn check(&self, key: &K) -> Result<Status, Rejected> {
         self.check_n(key, 1)

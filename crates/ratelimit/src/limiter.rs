@@ -10,7 +10,7 @@ use crate::{Event, Quota, Rejected, Status};
 /// Limits the rate of one stream of work; clones share the same bucket.
 ///
 /// A check takes one clock read and one atomic word; a refusal writes nothing. Memory: one
-/// allocation of 56 bytes, whatever the traffic.
+/// allocation of 120 bytes, whatever the traffic.
 ///
 /// # Examples
 ///
