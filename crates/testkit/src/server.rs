@@ -19,7 +19,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use self::process::Process;
-pub use self::redis::{Redis, RedisServer};
+pub use self::redis::{Redis, RedisCluster, RedisServer};
 pub use self::spec::{Place, ServerSpec};
 use self::user::User;
 use crate::eventually::holds_within;

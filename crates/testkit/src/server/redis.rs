@@ -1,10 +1,13 @@
 //! `redis-server`.
 
+mod cluster;
+
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
+pub use self::cluster::RedisCluster;
 use super::Server;
 use super::spec::{Place, ServerSpec};
 

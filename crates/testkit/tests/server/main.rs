@@ -2,4 +2,5 @@
 
 mod processes;
 mod redis;
+mod redis_cluster;
 mod script;
