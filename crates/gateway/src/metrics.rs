@@ -8,6 +8,7 @@ mod histogram;
 mod labels;
 mod route;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,8 +20,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use histogram::AtomicHistogram;
+pub(crate) use histogram::{BOUNDS_MICROS, BUCKETS};
 use labels::{CutLabels, EndpointLabels, FailureLabels, LimitLabels, RequestLabels, RouteLabels};
-pub(crate) use route::RouteMetrics;
+pub(crate) use route::{RouteMetrics, STATUSES};
 
 /// The families of metrics; clones share.
 #[derive(Clone)]
@@ -32,7 +34,11 @@ pub(crate) struct Metrics {
     refused: Family<LimitLabels, Counter>,
     upstream_requests: Family<EndpointLabels, Counter>,
     upstream_failures: Family<FailureLabels, Counter>,
-    upstream_connections: Family<EndpointLabels, Counter>,
+    upstream_connections_opened: Family<EndpointLabels, Counter>,
+    upstream_connections: Family<EndpointLabels, Gauge>,
+    /// The failures of an endpoint, whatever their cause; not shown, being a sum of what is.
+    upstream_failed: Family<EndpointLabels, Counter>,
+    routes: Arc<Mutex<HashMap<String, Arc<RouteMetrics>>>>,
     pub(crate) in_flight: Gauge,
     pub(crate) connections: Gauge,
     pub(crate) accepted: Counter,
@@ -46,8 +52,25 @@ pub(crate) struct EndpointMetrics {
     upstream: Arc<str>,
     endpoint: Arc<str>,
     failures: Family<FailureLabels, Counter>,
+    failed: Counter,
+    opened: Counter,
+    open: Gauge,
     pub(crate) requests: Counter,
-    pub(crate) connections: Counter,
+}
+
+/// What the counters of one endpoint say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EndpointCounts {
+    pub(crate) requests: u64,
+    pub(crate) failures: u64,
+    /// Connections open now.
+    pub(crate) connections: u64,
+}
+
+/// A connection to an endpoint, counted as open until it is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenConnection {
+    open: Gauge,
 }
 
 impl Metrics {
@@ -60,7 +83,10 @@ impl Metrics {
             refused: Family::default(),
             upstream_requests: Family::default(),
             upstream_failures: Family::default(),
+            upstream_connections_opened: Family::default(),
             upstream_connections: Family::default(),
+            upstream_failed: Family::default(),
+            routes: Arc::default(),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
             accepted: Counter::default(),
@@ -107,6 +133,11 @@ impl Metrics {
         registry.register(
             "upstream_connections_opened",
             "Connections opened to an endpoint",
+            self.upstream_connections_opened.clone(),
+        );
+        registry.register(
+            "upstream_connections",
+            "Connections open to an endpoint",
             self.upstream_connections.clone(),
         );
         registry.register(
@@ -138,8 +169,15 @@ impl Metrics {
         Ok(text)
     }
 
-    pub(crate) fn route(&self, route: &str) -> RouteMetrics {
-        RouteMetrics::new(self, route)
+    /// The counters of a route: the same for everyone who asks.
+    pub(crate) fn route(&self, route: &str) -> Arc<RouteMetrics> {
+        let mut routes = self.routes.lock();
+        if let Some(metrics) = routes.get(route) {
+            return metrics.clone();
+        }
+        let metrics = Arc::new(RouteMetrics::new(self, route));
+        routes.insert(route.to_owned(), metrics.clone());
+        metrics
     }
 
     pub(crate) fn limit(&self, route: &str, limit: &str) -> Counter {
@@ -158,8 +196,12 @@ impl Metrics {
             upstream: upstream.clone(),
             endpoint: endpoint.clone(),
             failures: self.upstream_failures.clone(),
+            failed: self.upstream_failed.get_or_create_owned(&labels),
+            opened: self
+                .upstream_connections_opened
+                .get_or_create_owned(&labels),
+            open: self.upstream_connections.get_or_create_owned(&labels),
             requests: self.upstream_requests.get_or_create_owned(&labels),
-            connections: self.upstream_connections.get_or_create_owned(&labels),
         }
     }
 }
@@ -174,6 +216,30 @@ impl EndpointMetrics {
             cause,
         };
         self.failures.get_or_create_owned(&labels).inc();
+        self.failed.inc();
+    }
+
+    /// Counts a connection that was just opened.
+    pub(crate) fn opened(&self) -> OpenConnection {
+        self.opened.inc();
+        self.open.inc();
+        OpenConnection {
+            open: self.open.clone(),
+        }
+    }
+
+    pub(crate) fn counts(&self) -> EndpointCounts {
+        EndpointCounts {
+            requests: self.requests.get(),
+            failures: self.failed.get(),
+            connections: u64::try_from(self.open.get()).unwrap_or(0),
+        }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.open.dec();
     }
 }
 

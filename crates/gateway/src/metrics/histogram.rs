@@ -18,15 +18,18 @@ pub(crate) struct AtomicHistogram {
 #[derive(Debug, Default)]
 struct Cells {
     /// By upper bound; the last has none.
-    buckets: [AtomicU64; BOUNDS_MICROS.len() + 1],
+    buckets: [AtomicU64; BUCKETS],
     sum_nanos: AtomicU64,
 }
 
 /// From a tenth of a millisecond, which a proxy on loopback can reach, to the longest waits.
-const BOUNDS_MICROS: [u64; 16] = [
+pub(crate) const BOUNDS_MICROS: [u64; 16] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
     1_000_000, 2_500_000, 10_000_000, 60_000_000,
 ];
+
+/// One for each bound, and one for what is above the last.
+pub(crate) const BUCKETS: usize = BOUNDS_MICROS.len() + 1;
 
 impl AtomicHistogram {
     pub(crate) fn observe(&self, duration: Duration) {
@@ -35,15 +38,17 @@ impl AtomicHistogram {
         self.cells.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         self.cells.sum_nanos.fetch_add(nanos, Ordering::Relaxed);
     }
+
+    /// How many durations lie in each bucket.
+    pub(crate) fn counts(&self) -> [u64; BUCKETS] {
+        let buckets = self.cells.buckets.each_ref();
+        buckets.map(|cell| cell.load(Ordering::Relaxed))
+    }
 }
 
 impl EncodeMetric for AtomicHistogram {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        let counts = self
-            .cells
-            .buckets
-            .iter()
-            .map(|cell| cell.load(Ordering::Relaxed));
+        let counts = self.counts().into_iter();
         let bounds = BOUNDS_MICROS.iter().map(|micros| *micros as f64 / 1e6);
         let buckets: Vec<(f64, u64)> = bounds.chain([f64::INFINITY]).zip(counts).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();

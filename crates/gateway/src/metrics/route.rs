@@ -7,7 +7,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::Metrics;
-use super::histogram::AtomicHistogram;
+use super::histogram::{AtomicHistogram, BUCKETS};
 use super::labels::{CutLabels, RequestLabels, RouteLabels};
 
 /// The counters of one route.
@@ -22,10 +22,21 @@ pub(crate) struct RouteMetrics {
     pub(crate) in_flight: Gauge,
 }
 
+/// What the counters of one route say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RouteCounts {
+    /// Requests answered, by class of status as in [`STATUSES`].
+    pub(crate) statuses: [u64; STATUSES.len()],
+    /// Requests that ended, by how long they took.
+    pub(crate) latency: [u64; BUCKETS],
+    /// Responses that did not come to their end.
+    pub(crate) cut: u64,
+}
+
 const METHODS: [&str; 9] = [
     "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "other",
 ];
-const STATUSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
+pub(crate) const STATUSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
 
 impl RouteMetrics {
     pub(super) fn new(metrics: &Metrics, route: &str) -> Self {
@@ -59,6 +70,21 @@ impl RouteMetrics {
             })
         });
         cell.inc();
+    }
+
+    /// Reads the counters, one after the other: what is counted meanwhile may be in or not.
+    pub(crate) fn counts(&self) -> RouteCounts {
+        let mut statuses = [0; STATUSES.len()];
+        for method in &self.cells {
+            for (sum, cell) in statuses.iter_mut().zip(method) {
+                *sum += cell.get().map_or(0, Counter::get);
+            }
+        }
+        RouteCounts {
+            statuses,
+            latency: self.latency.counts(),
+            cut: self.cut_by_client.get() + self.cut_by_upstream.get(),
+        }
     }
 }
 
@@ -94,6 +120,7 @@ mod tests {
             let method = Method::from_bytes(name.as_bytes()).unwrap();
             route.count(&method, StatusCode::OK);
         }
+        assert_eq!(metrics.route("api").counts().statuses, [0, 4, 0, 0, 0, 0]);
         let text = metrics.encode().unwrap();
         let series: Vec<&str> = text
             .lines()

@@ -11,7 +11,7 @@ use crate::metrics::RouteMetrics;
 /// Where the records of one route go, in one worker.
 pub(crate) struct Recorder {
     route: Arc<str>,
-    metrics: RouteMetrics,
+    metrics: Arc<RouteMetrics>,
     log: Option<Arc<LogBuffer>>,
     clock: Clock,
 }
@@ -19,7 +19,7 @@ pub(crate) struct Recorder {
 impl Recorder {
     pub(crate) fn new(
         route: Arc<str>,
-        metrics: RouteMetrics,
+        metrics: Arc<RouteMetrics>,
         log: Option<Arc<LogBuffer>>,
         clock: Clock,
     ) -> Self {

@@ -130,7 +130,7 @@ impl Pool {
             .await
             .ok_or(Failure::ConnectTimeout)?
             .map_err(|_| Failure::ConnectRefused)?;
-        self.metrics.connections.inc();
+        let open = self.metrics.opened();
         let (io, in_use) = UpstreamIo::new(stream, self.bounds.response_timeout, &self.clock);
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_BYTES_MAX)
@@ -140,7 +140,10 @@ impl Pool {
             .map_err(|_| Failure::ConnectRefused)?;
         // Ends when the lease is dropped, or when the endpoint closes. Its errors reach whoever
         // waits for a response.
-        tokio::spawn(async move { drop(connection.await) });
+        tokio::spawn(async move {
+            drop(connection.await);
+            drop(open);
+        });
         Ok((sender, in_use))
     }
 
