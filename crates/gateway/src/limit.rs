@@ -12,7 +12,7 @@ use stanchion_ratelimit::{
 };
 
 use crate::config::{Limit, LimitBy};
-use crate::exchange::{Request, Response};
+use crate::exchange::{Client, Request, Response};
 use crate::problem::Problem;
 
 /// One limit; its clones, and what they make, share the buckets.
@@ -32,11 +32,7 @@ pub(crate) fn layer(
     let limiter = KeyedRateLimiter::new(limit.quota, limit.keys_max)?
         .with_clock(clock.clone())
         .with_observer(count);
-    let key = match &limit.by {
-        LimitBy::Address => LimitKey::Address,
-        LimitBy::ApiKey => LimitKey::ApiKey(ApiKey::new()),
-        LimitBy::Header(name) => LimitKey::Header(HeaderKey::new(name.clone())),
-    };
+    let key = LimitKey::new(&limit.by);
     let answer = TooManyRequests::new(limit.quota);
     // A name of the configuration is always one that the field can carry.
     let answer = answer.clone().with_name(&limit.name).unwrap_or(answer);
@@ -55,15 +51,34 @@ pub(crate) enum LimitKey {
     Header(HeaderKey),
 }
 
+impl LimitKey {
+    pub(crate) fn new(by: &LimitBy) -> Self {
+        match by {
+            LimitBy::Address => Self::Address,
+            LimitBy::ApiKey => Self::ApiKey(ApiKey::new()),
+            LimitBy::Header(name) => Self::Header(HeaderKey::new(name.clone())),
+        }
+    }
+
+    /// The key of a request by this client.
+    pub(crate) fn find<'a, B>(
+        &'a self,
+        request: &'a http::Request<B>,
+        client: &'a Client,
+    ) -> Option<Cow<'a, [u8]>> {
+        match self {
+            Self::Address => Some(Cow::Borrowed(&client.key)),
+            Self::ApiKey(key) => key.extract(request),
+            Self::Header(key) => key.extract(request),
+        }
+    }
+}
+
 impl KeyExtractor<Request> for LimitKey {
     type Key = [u8];
 
     fn extract<'a>(&'a self, request: &'a Request) -> Option<Cow<'a, [u8]>> {
-        match self {
-            Self::Address => Some(Cow::Borrowed(&request.body().origin().client.key)),
-            Self::ApiKey(key) => key.extract(request),
-            Self::Header(key) => key.extract(request),
-        }
+        self.find(request, &request.body().origin().client)
     }
 }
 

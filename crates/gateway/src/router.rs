@@ -1,5 +1,6 @@
 //! Finds the route of a request, and calls its stack.
 
+mod fit;
 mod intake;
 mod table;
 
@@ -19,6 +20,8 @@ use crate::exchange::{Request, Response};
 use crate::problem::Problem;
 use crate::record::{Record, Recorder};
 
+pub(crate) use fit::{Fit, Rank, fit};
+pub(crate) use intake::host;
 pub(crate) use table::Table;
 
 const NO_ROUTE: Problem = Problem::new(
@@ -75,14 +78,7 @@ where
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         let shared = &*self.shared;
-        let found = intake::take_in(&mut request).and_then(|()| {
-            let host = intake::host(&request);
-            shared
-                .table
-                .find(host, request.uri().path())
-                .ok_or(NO_ROUTE)
-        });
-        match found {
+        match find(&shared.table, &mut request) {
             Ok(route) => ResponseFuture::Matched {
                 answer: shared.routes[route].clone().oneshot(request),
             },
@@ -91,6 +87,13 @@ where
             },
         }
     }
+}
+
+/// The route of a request, which is taken in on the way; an index as the table gives it.
+pub(crate) fn find<B>(table: &Table, request: &mut http::Request<B>) -> Result<usize, Problem> {
+    intake::take_in(request)?;
+    let host = intake::host(request);
+    table.find(host, request.uri().path()).ok_or(NO_ROUTE)
 }
 
 fn refuse(problem: &Problem, request: &Request, unmatched: &Arc<Recorder>) -> Response {

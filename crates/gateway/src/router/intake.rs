@@ -1,9 +1,8 @@
 //! What every request must be before a route is looked for.
 
 use http::uri::Authority;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 
-use crate::exchange::Request;
 use crate::problem::Problem;
 
 pub(super) const ALLOWED: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
@@ -22,7 +21,7 @@ const HOST: Problem = Problem::new(
 /// Refuses what is not passed on, and leaves one `Host`: that of the target, if it has one.
 ///
 /// Source: RFC 9112, section 3.2.
-pub(super) fn take_in(request: &mut Request) -> Result<(), Problem> {
+pub(super) fn take_in<B>(request: &mut Request<B>) -> Result<(), Problem> {
     if matches!(*request.method(), Method::TRACE | Method::CONNECT) {
         return Err(METHOD);
     }
@@ -44,7 +43,7 @@ pub(super) fn take_in(request: &mut Request) -> Result<(), Problem> {
 }
 
 /// The host of a request that was taken in, without its port.
-pub(super) fn host(request: &Request) -> &str {
+pub(crate) fn host<B>(request: &Request<B>) -> &str {
     let host = request.headers().get(header::HOST);
     let host = host.and_then(|host| host.to_str().ok()).unwrap_or("");
     match host.rfind(':') {

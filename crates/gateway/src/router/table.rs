@@ -118,24 +118,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::router::fit::{Fit, fit};
 
     /// The definition: go through all routes, keep the best that fits.
     fn find_naively(routes: &[Route], host: &str, path: &str) -> Option<usize> {
-        let host = host.to_ascii_lowercase();
-        let host = host.strip_suffix('.').unwrap_or(&host);
-        let rank = |route: &Route| {
-            let host_rank = match &route.host {
-                HostPattern::Any => 0,
-                HostPattern::Under(name) if host.ends_with(&format!(".{name}")) => 1 + name.len(),
-                HostPattern::Exact(name) if host == name => usize::MAX,
-                _ => return None,
-            };
-            let prefix = route.path_prefix.trim_end_matches('/');
-            let rest = path.strip_prefix(prefix)?;
-            (rest.is_empty() || rest.starts_with('/')).then_some((host_rank, prefix.len()))
-        };
         let fitting = routes.iter().enumerate();
-        let fitting = fitting.filter_map(|(index, route)| Some((rank(route)?, index)));
+        let fitting = fitting.filter_map(|(index, route)| match fit(route, host, path) {
+            Fit::Fits(rank) => Some((rank, index)),
+            Fit::Host | Fit::Path => None,
+        });
         fitting.max().map(|(_, index)| index)
     }
 
