@@ -1,23 +1,32 @@
-//! The admin listener: health, readiness and metrics. Its thread also leads the shutdown.
+//! The admin listener: for operators and their tools. Its thread also leads the shutdown.
+
+mod access;
+mod answer;
+mod body;
+mod explain;
+mod io;
+mod listeners;
+mod service;
+mod stats;
+mod token;
 
 use std::convert::Infallible;
-use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, header};
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::exchange::{Outbound, Response};
 use crate::shared::{Phase, Shared};
+pub(crate) use access::Access;
+use io::AdminIo;
+use service::{Admin, Ends};
 
 const CONNECTIONS_MAX: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,7 +36,8 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 pub(crate) fn spawn(
     listener: std::net::TcpListener,
     shared: Arc<Shared>,
-) -> io::Result<JoinHandle<()>> {
+    access: Access,
+) -> std::io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -38,11 +48,13 @@ pub(crate) fn spawn(
     };
     std::thread::Builder::new()
         .name("admin".to_owned())
-        .spawn(move || runtime.block_on(run(listener, shared)))
+        .spawn(move || runtime.block_on(run(listener, shared, access)))
 }
 
-async fn run(listener: TcpListener, shared: Arc<Shared>) {
-    tokio::spawn(lead_shutdown(shared.clone()));
+async fn run(listener: TcpListener, shared: Arc<Shared>, access: Access) {
+    let admin = Arc::new(Admin::new(shared.clone(), access));
+    tokio::spawn(lead_shutdown(admin.clone()));
+    tokio::spawn(watch(admin.clone()));
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut phase = shared.phase.subscribe();
     let mut stopped = std::pin::pin!(phase.wait_for(|phase| *phase == Phase::Stopped));
@@ -51,10 +63,10 @@ async fn run(listener: TcpListener, shared: Arc<Shared>) {
             biased;
             _ = &mut stopped => return,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     // Beyond the bound a connection is closed at once.
                     if let Ok(permit) = permits.clone().try_acquire_owned() {
-                        tokio::spawn(serve(stream, shared.clone(), permit));
+                        tokio::spawn(serve(stream, peer, admin.clone(), permit));
                     }
                 }
                 Err(_) => shared.clock.sleep(Duration::from_millis(50)).await,
@@ -64,18 +76,43 @@ async fn run(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 /// Readiness off, a wait until that was noticed, then the workers drain.
-async fn lead_shutdown(shared: Arc<Shared>) {
+async fn lead_shutdown(admin: Arc<Admin>) {
+    let shared = &admin.shared;
     shared.leave.notified().await;
     shared.ready.store(false, Ordering::Relaxed);
+    admin.tell();
     let times = &shared.config.shutdown;
     shared.clock.sleep(times.announce).await;
     shared.drain(shared.clock.now() + times.deadline);
 }
 
-async fn serve(stream: TcpStream, shared: Arc<Shared>, _permit: OwnedSemaphorePermit) {
+/// Reads the counters once a second.
+async fn watch(admin: Arc<Admin>) {
+    let clock = admin.shared.clock.clone();
+    let mut next = clock.now();
+    loop {
+        // A second that was missed is not made up for.
+        next = (next + stats::PERIOD).max(clock.now());
+        clock.sleep_until(next).await;
+        admin.tick();
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    admin: Arc<Admin>,
+    _permit: OwnedSemaphorePermit,
+) {
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
+    // Events are small, and each of them is to be seen at once.
+    let _ = stream.set_nodelay(true);
+    let io = AdminIo::new(stream, &admin.shared.clock);
     let service = service_fn(|request| {
-        let response = answer(&request, &shared);
-        async { Ok::<_, Infallible>(response) }
+        let answer = admin.answer(&request, Ends { local, peer });
+        async { Ok::<_, Infallible>(answer) }
     });
     // Its errors are the client's.
     let _ = http1::Builder::new()
@@ -83,42 +120,6 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>, _permit: OwnedSemaphorePe
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_header_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(io), service)
         .await;
-}
-
-fn answer(request: &Request<Incoming>, shared: &Shared) -> Response {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-        let allowed = HeaderValue::from_static("GET, HEAD");
-        response.headers_mut().insert(header::ALLOW, allowed);
-        return response;
-    }
-    match request.uri().path() {
-        "/healthz" => text(StatusCode::OK, "ok\n"),
-        "/readyz" if shared.ready.load(Ordering::Relaxed) => text(StatusCode::OK, "ready\n"),
-        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        "/metrics" => match shared.metrics.encode() {
-            Ok(metrics) => {
-                let mut response = Response::new(Outbound::full(Bytes::from(metrics)));
-                let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                let format = HeaderValue::from_static(format);
-                response.headers_mut().insert(header::CONTENT_TYPE, format);
-                response
-            }
-            Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "metrics failed\n"),
-        },
-        _ => text(
-            StatusCode::NOT_FOUND,
-            "there are /healthz, /readyz and /metrics\n",
-        ),
-    }
-}
-
-fn text(status: StatusCode, content: &'static str) -> Response {
-    let mut response = Response::new(Outbound::full(Bytes::from_static(content.as_bytes())));
-    *response.status_mut() = status;
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, plain);
-    response
 }

@@ -3,6 +3,7 @@
 mod error;
 mod field;
 mod file;
+mod show;
 mod text;
 
 use std::fmt;
@@ -14,9 +15,11 @@ use std::time::Duration;
 
 use http::HeaderName;
 use ipnet::IpNet;
+use serde::Serialize;
 use stanchion_ratelimit::{MissingKey, Quota};
 
 pub use error::{ConfigError, Mistake, ReadError};
+pub(crate) use show::missing_word;
 
 /// The configuration of one gateway; clones copy.
 ///
@@ -51,21 +54,36 @@ pub struct Config {
     pub(crate) workers: NonZeroUsize,
     pub(crate) access_log: LogTarget,
     pub(crate) listen: Listen,
-    pub(crate) admin: SocketAddr,
+    pub(crate) admin: Admin,
     pub(crate) shutdown: Shutdown,
     pub(crate) upstreams: Vec<Upstream>,
     pub(crate) routes: Vec<Route>,
 }
 
 /// Where clients come in, and how long each of them may take.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Listen {
     pub(crate) address: SocketAddr,
     pub(crate) connections_max: usize,
+    #[serde(serialize_with = "show::duration")]
     pub(crate) header_timeout: Duration,
+    #[serde(serialize_with = "show::duration")]
     pub(crate) body_timeout: Duration,
+    #[serde(serialize_with = "show::duration")]
     pub(crate) idle_timeout: Duration,
+    #[serde(serialize_with = "show::texts")]
     pub(crate) trusted: Vec<IpNet>,
+}
+
+/// Where the operators come in.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Admin {
+    pub(crate) address: SocketAddr,
+    /// The file of the token that changes need.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Names besides the bound address and `localhost`, in lower case.
+    pub(crate) hosts: Vec<Box<str>>,
 }
 
 /// Where the access log goes.
@@ -78,36 +96,48 @@ pub(crate) enum LogTarget {
 }
 
 /// How the gateway takes its leave.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Shutdown {
+    #[serde(serialize_with = "show::duration")]
     pub(crate) announce: Duration,
+    #[serde(serialize_with = "show::duration")]
     pub(crate) idle_grace: Duration,
+    #[serde(serialize_with = "show::duration")]
     pub(crate) deadline: Duration,
 }
 
 /// Servers that can answer the same requests.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Upstream {
+    #[serde(skip)]
     pub(crate) name: Arc<str>,
     /// Host and port of each, as `connect` takes them; at least one.
+    #[serde(serialize_with = "show::endpoints")]
     pub(crate) endpoints: Vec<Arc<str>>,
+    #[serde(serialize_with = "show::duration")]
     pub(crate) connect_timeout: Duration,
+    #[serde(serialize_with = "show::duration")]
     pub(crate) response_timeout: Duration,
     pub(crate) connections_max: usize,
     pub(crate) idle_max: usize,
+    #[serde(serialize_with = "show::duration")]
     pub(crate) idle_timeout: Duration,
 }
 
 /// Which requests go to which upstream, and under which limits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Route {
+    #[serde(serialize_with = "show::name")]
     pub(crate) id: Arc<str>,
+    #[serde(skip_serializing_if = "HostPattern::is_any")]
     pub(crate) host: HostPattern,
     /// Begins with `/`, and ends with it only if that is all.
     pub(crate) path_prefix: String,
     /// An index into the upstreams.
+    #[serde(skip)]
     pub(crate) upstream: usize,
     /// At most [`LIMITS_MAX`].
+    #[serde(rename = "limit")]
     pub(crate) limits: Vec<Limit>,
 }
 
@@ -126,13 +156,22 @@ pub(crate) enum HostPattern {
     Under(String),
 }
 
+impl HostPattern {
+    pub(crate) fn is_any(&self) -> bool {
+        matches!(self, Self::Any)
+    }
+}
+
 /// One limit on the requests of a route.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Limit {
     /// The policy's name in fields, metrics and the log.
+    #[serde(serialize_with = "show::name")]
     pub(crate) name: Arc<str>,
     pub(crate) by: LimitBy,
+    #[serde(rename = "rate")]
     pub(crate) quota: Quota,
+    #[serde(serialize_with = "show::missing")]
     pub(crate) missing: MissingKey,
     pub(crate) keys_max: usize,
 }
@@ -178,7 +217,7 @@ impl Config {
     /// Takes another address for the admin listener. Port 0 takes a free port.
     #[must_use]
     pub fn with_admin_address(mut self, address: SocketAddr) -> Self {
-        self.admin = address;
+        self.admin.address = address;
         self
     }
 
@@ -191,7 +230,7 @@ impl Config {
     /// The address of the admin listener, as configured.
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
-        self.admin
+        self.admin.address
     }
 }
 

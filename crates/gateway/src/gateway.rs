@@ -65,18 +65,25 @@ impl Gateway {
     /// or its runtime cannot be made. Nothing is left running then.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let clock = Clock::system();
-        let (listen, admin, workers) = (config.listen.address, config.admin, config.workers);
+        let (listen, operators) = (config.listen.address, config.admin.address);
+        let workers = config.workers;
         let listeners = listener::bind(listen, workers.get())
             .map_err(|error| StartError::new(format!("cannot listen on {listen}"), error))?;
-        let admin_listener = listener::bind(admin, 1)
-            .map_err(|error| StartError::new(format!("cannot listen on {admin}"), error))?
+        let admin_listener = listener::bind(operators, 1)
+            .map_err(|error| StartError::new(format!("cannot listen on {operators}"), error))?
             .remove(0);
         let local = |listener: &std::net::TcpListener, configured| {
             listener.local_addr().unwrap_or(configured)
         };
-        let (address, admin_address) =
-            (local(&listeners[0], listen), local(&admin_listener, admin));
+        let (address, admin_address) = (
+            local(&listeners[0], listen),
+            local(&admin_listener, operators),
+        );
         let target = config.access_log.clone();
+        let access = admin::Access::new(&config.admin).map_err(|error| {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, error);
+            StartError::new("cannot take changes".to_owned(), error)
+        })?;
         let shared = Shared::new(config, clock).map_err(|error| {
             let error = io::Error::new(io::ErrorKind::InvalidInput, error);
             StartError::new("cannot make a limit".to_owned(), error)
@@ -95,7 +102,7 @@ impl Gateway {
         };
         let no_thread = |error| StartError::new("cannot start a thread".to_owned(), error);
         gateway.admin =
-            Some(admin::spawn(admin_listener, gateway.shared.clone()).map_err(no_thread)?);
+            Some(admin::spawn(admin_listener, gateway.shared.clone(), access).map_err(no_thread)?);
         for (index, listener) in listeners.into_iter().enumerate() {
             let worker = worker::spawn(
                 index,

@@ -16,10 +16,10 @@ use toml::Spanned;
 
 use super::error::{ConfigError, Mistake};
 use super::field::field_at;
-use super::text::{Endpoint, FromText, Name, PathPrefix, Text};
+use super::text::{AdminHost, Endpoint, FromText, Name, PathPrefix, Text, TokenFile};
 use super::{
-    Config, HostPattern, LIMITS_MAX, Limit, LimitBy, Listen, LogTarget, Route, Shutdown, UNMATCHED,
-    Upstream,
+    Admin, Config, HostPattern, LIMITS_MAX, Limit, LimitBy, Listen, LogTarget, Route, Shutdown,
+    UNMATCHED, Upstream,
 };
 
 type Written<T> = Spanned<Text<T>>;
@@ -54,6 +54,9 @@ struct ListenTable {
 #[serde(deny_unknown_fields)]
 struct AdminTable {
     address: Option<Text<SocketAddr>>,
+    token_file: Option<Text<TokenFile>>,
+    #[serde(default)]
+    hosts: Vec<Text<AdminHost>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -155,10 +158,7 @@ impl Reader<'_> {
                 .access_log
                 .map_or_else(LogTarget::default, |target| target.0),
             listen: self.listen(file.listen),
-            admin: match file.admin.address {
-                Some(address) => address.0,
-                None => SocketAddr::from(([127, 0, 0, 1], 9901)),
-            },
+            admin: admin(file.admin),
             shutdown: self.shutdown(file.shutdown),
             upstreams: file
                 .upstream
@@ -359,6 +359,15 @@ impl Reader<'_> {
         let field = field_at(self.text, span.start);
         let mistake = Mistake::new(self.text, span.start, field, message);
         self.mistakes.push(mistake);
+    }
+}
+
+fn admin(table: AdminTable) -> Admin {
+    let default = SocketAddr::from(([127, 0, 0, 1], 9901));
+    Admin {
+        address: table.address.map_or(default, |address| address.0),
+        token_file: table.token_file.map(|file| file.0.0),
+        hosts: table.hosts.into_iter().map(|host| host.0.0).collect(),
     }
 }
 

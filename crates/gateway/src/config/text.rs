@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -145,6 +146,32 @@ impl FromText for HostPattern {
         } else {
             Self::Exact(name)
         })
+    }
+}
+
+/// A name by which operators reach the admin listener.
+pub(super) struct AdminHost(pub(super) Box<str>);
+
+impl FromText for AdminHost {
+    const EXPECTED: &'static str =
+        "a host name or address without a port, such as \"gateway.internal\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match HostPattern::from_text(text)? {
+            HostPattern::Exact(name) => Some(Self(name.into())),
+            HostPattern::Any | HostPattern::Under(_) => None,
+        }
+    }
+}
+
+/// The path of the file that holds the admin listener's token.
+pub(super) struct TokenFile(pub(super) PathBuf);
+
+impl FromText for TokenFile {
+    const EXPECTED: &'static str = "the path of a file, such as \"/etc/stanchion/token\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self(text.into()))
     }
 }
 

@@ -4,6 +4,7 @@
 mod setup;
 mod wire;
 
+mod admin;
 mod bodies;
 mod failures;
 mod fields;

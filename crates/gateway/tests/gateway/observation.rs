@@ -123,7 +123,11 @@ fn the_admin_listener_serves_health_readiness_and_metrics_to_readers() {
     assert_eq!(admin(&gateway, "/readyz"), (200, "ready\n".to_owned()));
     assert_eq!(admin(&gateway, "/other").0, 404);
     let mut client = crate::wire::Wire::connect(gateway.admin_address());
-    client.ask("POST", "/metrics", &["content-length: 0"]);
+    client.ask(
+        "POST",
+        "/metrics",
+        &["host: localhost", "content-length: 0"],
+    );
     assert_eq!(client.reply().status, 405);
     // Nothing of it is on the clients' side.
     assert_eq!(

@@ -241,8 +241,9 @@ fn the_example_tells_the_defaults() {
     let (sound, said) = check(&uncommented(&[]));
     assert!(sound, "{said}");
     let read = |text: &str| format!("{:?}", Config::from_toml(text).unwrap());
-    // These two have no default that could stand there.
-    assert_eq!(read(&uncommented(&["workers", "trusted"])), read(EXAMPLE));
+    // These have no default that could stand there.
+    let without = ["workers", "trusted", "token_file", "hosts"];
+    assert_eq!(read(&uncommented(&without)), read(EXAMPLE));
 }
 
 #[test]

@@ -173,7 +173,8 @@ pub(crate) fn client(gateway: &Gateway) -> Wire {
 
 /// Reads a path of the admin listener.
 pub(crate) fn admin(gateway: &Gateway, path: &str) -> (u16, String) {
-    let reply = Wire::connect(gateway.admin_address()).get(path, &["connection: close"]);
+    let fields = ["host: localhost", "connection: close"];
+    let reply = Wire::connect(gateway.admin_address()).get(path, &fields);
     (reply.status, reply.text().to_owned())
 }
 

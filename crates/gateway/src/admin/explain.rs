@@ -1,0 +1,375 @@
+//! Tells which way a request would take, and why no other: by the code that routes it.
+
+mod question;
+
+use http::{HeaderValue, header};
+use serde::Serialize;
+
+use crate::client::Clients;
+use crate::config::{Config, HostPattern, Limit, Route, missing_word};
+use crate::limit::LimitKey;
+use crate::router::{self, Fit, Rank, Table, fit};
+
+pub(super) use question::Question;
+
+/// How many routes that were not taken are told of.
+const OTHERS_MAX: usize = 20;
+
+/// The way of one request.
+#[derive(Debug, Serialize)]
+pub(super) struct Explanation<'a> {
+    request: Asked,
+    /// The route that it takes.
+    route: Option<&'a str>,
+    /// What the gateway answers where there is none.
+    answer: Option<Refusal>,
+    /// What the request meets, in this order.
+    steps: Vec<Step<'a>>,
+    /// Routes that it does not take: those that fit first, then those for the host, at most
+    /// [`OTHERS_MAX`].
+    others: Vec<Other<'a>>,
+    others_left_out: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Asked {
+    method: String,
+    host: String,
+    path: String,
+    client: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Refusal {
+    status: u16,
+    detail: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Step<'a> {
+    step: &'static str,
+    name: Option<&'a str>,
+    does: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Other<'a> {
+    route: &'a str,
+    why: String,
+}
+
+/// What becomes of a request under a configuration.
+pub(super) fn explain<'a>(config: &'a Config, question: Question) -> Explanation<'a> {
+    let clients = Clients::new(config.listen.trusted.clone());
+    let peer = clients.peer((question.client, 0).into());
+    let mut request = question.request;
+    // What a client sends that was given our address.
+    if let Ok(address) = HeaderValue::try_from(config.listen.address.to_string()) {
+        let headers = request.headers_mut();
+        headers.entry(header::HOST).or_insert(address);
+    }
+    let found = router::find(&Table::new(&config.routes), &mut request);
+    let client = clients.find(&peer, request.headers());
+    let (host, path) = (router::host(&request), request.uri().path());
+
+    let mut steps = vec![Step::new("request_id", None, request_id(peer.trusted))];
+    let winner = found.as_ref().ok().map(|index| &config.routes[*index]);
+    if let Some(route) = winner {
+        steps.push(Step::new("route", Some(&route.id), pattern(route)));
+        steps.push(Step::new("record", None, RECORD.to_owned()));
+        for limit in &route.limits {
+            let key = LimitKey::new(&limit.by);
+            let has_key = key.find(&request, &client).is_some();
+            steps.push(Step::new(
+                "limit",
+                Some(&limit.name),
+                limited(limit, has_key),
+            ));
+        }
+        steps.push(Step::new("fields", None, fields(peer.trusted)));
+        let upstream = &config.upstreams[route.upstream];
+        let does = format!("sends to {} in turn", upstream.endpoints.join(", "));
+        steps.push(Step::new("upstream", Some(&upstream.name), does));
+    } else {
+        steps.push(Step::new("record", None, RECORD.to_owned()));
+    }
+    let (others, others_left_out) = others(&config.routes, winner, host, path);
+    Explanation {
+        request: Asked {
+            method: request.method().to_string(),
+            host: host.to_owned(),
+            path: path.to_owned(),
+            client: client.address.to_string(),
+        },
+        route: winner.map(|route| &*route.id),
+        answer: found.err().map(|problem| Refusal {
+            status: problem.status.as_u16(),
+            detail: problem.detail,
+        }),
+        steps,
+        others,
+        others_left_out,
+    }
+}
+
+const RECORD: &str = "counts, times and logs it, to the end of the response's body";
+
+fn request_id(trusted: bool) -> String {
+    let does = if trusted {
+        "takes the x-request-id of a trusted peer, or makes one"
+    } else {
+        "makes an x-request-id: the peer is not trusted"
+    };
+    does.to_owned()
+}
+
+fn fields(trusted: bool) -> String {
+    let does = if trusted {
+        "drops hop-by-hop fields, adds to the trusted peer's x-forwarded-*"
+    } else {
+        "drops hop-by-hop fields and the client's own x-forwarded-*, sets them"
+    };
+    does.to_owned()
+}
+
+fn limited(limit: &Limit, has_key: bool) -> String {
+    let quota = limit.quota;
+    if has_key {
+        return format!("admits {quota} for this key, else answers 429");
+    }
+    match missing_word(limit.missing) {
+        "pass" => "has no key, so it is not limited here".to_owned(),
+        "share" => format!("has no key, so it shares {quota} with all others without one"),
+        _ => "has no key, so it is refused with 400".to_owned(),
+    }
+}
+
+/// Why each other route is not taken, the nearest first.
+fn others<'a>(
+    routes: &'a [Route],
+    winner: Option<&Route>,
+    host: &str,
+    path: &str,
+) -> (Vec<Other<'a>>, usize) {
+    let winning = winner.map(|route| fit(route, host, path));
+    let losers = routes
+        .iter()
+        .filter(|route| winner.is_none_or(|winner| winner.id != route.id));
+    let mut losers: Vec<_> = losers
+        .map(|route| (route, fit(route, host, path)))
+        .collect();
+    losers.sort_by_key(|(_, fit)| match fit {
+        Fit::Fits(_) => 0,
+        Fit::Path => 1,
+        Fit::Host => 2,
+    });
+    let left_out = losers.len().saturating_sub(OTHERS_MAX);
+    let others = losers.into_iter().take(OTHERS_MAX).map(|(route, fit)| {
+        let why = match fit {
+            Fit::Host => format!("is for {}", host_of(route)),
+            Fit::Path => format!("is for paths under {}", route.path_prefix),
+            Fit::Fits(rank) => outdone(route, rank, winning),
+        };
+        let route = &*route.id;
+        Other { route, why }
+    });
+    (others.collect(), left_out)
+}
+
+fn outdone(route: &Route, rank: Rank, winning: Option<Fit>) -> String {
+    match winning {
+        Some(Fit::Fits(winner)) if winner.host > rank.host => {
+            format!(
+                "fits, but the taken one is nearer to the host than {}",
+                host_of(route)
+            )
+        }
+        Some(Fit::Fits(_)) => {
+            let prefix = &route.path_prefix;
+            format!("fits, but the taken one has a longer path prefix than {prefix}")
+        }
+        // The request was refused before a route was looked for.
+        _ => "fits".to_owned(),
+    }
+}
+
+fn pattern(route: &Route) -> String {
+    format!(
+        "is for {}, paths under {}",
+        host_of(route),
+        route.path_prefix
+    )
+}
+
+fn host_of(route: &Route) -> String {
+    match &route.host {
+        HostPattern::Any => "every host".to_owned(),
+        HostPattern::Exact(name) => format!("the host {name}"),
+        HostPattern::Under(name) => format!("hosts under {name}"),
+    }
+}
+
+impl<'a> Step<'a> {
+    fn new(step: &'static str, name: Option<&'a str>, does: String) -> Self {
+        Self { step, name, does }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    const CONFIG: &str = r#"
+        [listen]
+        address = "127.0.0.1:8080"
+        trusted = ["10.0.0.0/8"]
+        [upstream.a]
+        endpoints = ["http://a.test", "http://b.test:81"]
+        [upstream.b]
+        endpoints = ["http://c.test"]
+        [[route]]
+        id = "users"
+        host = "api.example.com"
+        path_prefix = "/users"
+        upstream = "a"
+        limit = [{ by = "address", rate = "200/s" },
+                 { name = "plan", by = "api-key", rate = "100/m", burst = 20 },
+                 { by = "header:x-tenant", rate = "1/s", missing = "share" }]
+        [[route]]
+        id = "api"
+        host = "api.example.com"
+        upstream = "b"
+        [[route]]
+        id = "example"
+        host = "*.example.com"
+        upstream = "b"
+        [[route]]
+        id = "site"
+        host = "www.example.org"
+        upstream = "b"
+        [[route]]
+        id = "any"
+        path_prefix = "/users"
+        upstream = "b"
+    "#;
+
+    fn ask(config: &str, query: &str) -> Value {
+        let config = Config::from_toml(config).unwrap();
+        let asking = "192.0.2.9".parse().unwrap();
+        let question = Question::new(query, asking).unwrap();
+        serde_json::to_value(explain(&config, question)).unwrap()
+    }
+
+    #[test]
+    fn a_request_takes_its_route_and_the_others_say_why_not() {
+        let told = ask(
+            CONFIG,
+            "url=http://API.example.com:8080/users/7?q=1&method=POST&header=x-api-key:%20k",
+        );
+        assert_eq!(told["route"], "users");
+        assert_eq!(told["answer"], Value::Null);
+        assert_eq!(
+            told["request"],
+            serde_json::json!({
+                "method": "POST", "host": "API.example.com", "path": "/users/7",
+                "client": "192.0.2.9",
+            })
+        );
+        let steps: Vec<String> = told["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|step| format!("{} {}: {}", step["step"], step["name"], step["does"]))
+            .map(|step| step.replace('"', ""))
+            .collect();
+        assert_eq!(
+            steps,
+            [
+                "request_id null: makes an x-request-id: the peer is not trusted",
+                "route users: is for the host api.example.com, paths under /users",
+                "record null: counts, times and logs it, to the end of the response's body",
+                "limit address: admits 200/s for this key, else answers 429",
+                "limit plan: admits 100/m burst 20 for this key, else answers 429",
+                "limit x-tenant: has no key, so it shares 1/s with all others without one",
+                "fields null: drops hop-by-hop fields and the client's own x-forwarded-*, sets them",
+                "upstream a: sends to a.test:80, b.test:81 in turn",
+            ]
+        );
+        let others: Vec<(String, String)> = told["others"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|other| (other["route"].to_string(), other["why"].to_string()))
+            .map(|(route, why)| (route.replace('"', ""), why.replace('"', "")))
+            .collect();
+        let expected = [
+            (
+                "api",
+                "fits, but the taken one has a longer path prefix than /",
+            ),
+            (
+                "example",
+                "fits, but the taken one is nearer to the host than hosts under example.com",
+            ),
+            (
+                "any",
+                "fits, but the taken one is nearer to the host than every host",
+            ),
+            ("site", "is for the host www.example.org"),
+        ];
+        let expected = expected.map(|(route, why)| (route.to_owned(), why.to_owned()));
+        assert_eq!(others, expected);
+    }
+
+    #[test]
+    fn a_refused_request_gets_its_answer() {
+        let told = ask(CONFIG, "url=http://www.example.net/");
+        assert_eq!(
+            (&told["route"], &told["answer"]["status"]),
+            (&Value::Null, &404.into())
+        );
+        assert_eq!(told["steps"].as_array().unwrap().len(), 2);
+        let told = ask(CONFIG, "url=/users&method=TRACE");
+        assert_eq!(told["answer"]["status"], 405);
+        let told = ask(CONFIG, "url=/users&header=host:a/b");
+        assert_eq!(told["answer"]["status"], 400);
+    }
+
+    #[test]
+    fn a_url_without_a_host_asks_the_gateway_by_its_address() {
+        let told = ask(CONFIG, "url=/users/1");
+        assert_eq!(
+            (&told["route"], &told["request"]["host"]),
+            (&"any".into(), &"127.0.0.1".into())
+        );
+        let told = ask(CONFIG, "url=/users/1&header=host:api.example.com");
+        assert_eq!(told["route"], "users");
+    }
+
+    #[test]
+    fn a_trusted_peer_speaks_for_its_client() {
+        let told = ask(
+            CONFIG,
+            "url=/users&client=10.0.0.1&header=x-forwarded-for:203.0.113.5",
+        );
+        assert_eq!(told["request"]["client"], "203.0.113.5");
+    }
+
+    #[test]
+    fn many_routes_are_told_of_in_part() {
+        let mut config = "listen.address = \"127.0.0.1:0\"\n\
+                          upstream.a.endpoints = [\"http://a.test\"]\n"
+            .to_owned();
+        for number in 0..1_000 {
+            config += &format!(
+                "[[route]]\nid = \"r{number}\"\npath_prefix = \"/{number}\"\nupstream = \"a\"\n"
+            );
+        }
+        let told = ask(&config, "url=/7/x");
+        assert_eq!(told["route"], "r7");
+        assert_eq!(told["others"].as_array().unwrap().len(), OTHERS_MAX);
+        assert_eq!(told["others_left_out"], 1_000 - 1 - OTHERS_MAX);
+    }
+}

@@ -1,0 +1,225 @@
+//! What the admin listener answers to which path.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use super::access::{Access, Denied};
+use super::answer::{self, Answer};
+use super::body::Body;
+use super::explain::{Question, explain};
+use super::listeners::{LISTENERS_MAX, Listeners};
+use super::stats::{About, ConfigInForce, Stats};
+use crate::config::Config;
+use crate::shared::Shared;
+
+/// Everything that the admin listener answers from.
+#[derive(Debug)]
+pub(super) struct Admin {
+    pub(super) shared: Arc<Shared>,
+    access: Access,
+    stats: Mutex<Stats>,
+    listeners: Listeners,
+    loaded: u64,
+}
+
+/// The two ends of an admin connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    pub(super) local: SocketAddr,
+    pub(super) peer: SocketAddr,
+}
+
+/// What there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Health,
+    Readiness,
+    Metrics,
+    Config,
+    Explain,
+    Stats,
+    Events,
+}
+
+const PLACES: [(&str, Place); 7] = [
+    ("/healthz", Place::Health),
+    ("/readyz", Place::Readiness),
+    ("/metrics", Place::Metrics),
+    ("/config", Place::Config),
+    ("/explain", Place::Explain),
+    ("/stats", Place::Stats),
+    ("/events", Place::Events),
+];
+
+#[derive(Serialize)]
+struct ConfigAnswer<'a> {
+    #[serde(flatten)]
+    in_force: ConfigInForce,
+    config: &'a Config,
+}
+
+impl Admin {
+    pub(super) fn new(shared: Arc<Shared>, access: Access) -> Self {
+        let (now, unix_time) = (shared.clock.now(), shared.clock.unix_time());
+        let stats = Stats::new(&shared.config, &shared.metrics, now, unix_time);
+        Self {
+            access,
+            stats: Mutex::new(stats),
+            listeners: Listeners::default(),
+            loaded: unix_time.as_secs(),
+            shared,
+        }
+    }
+
+    /// Reads the counters, and tells those who listen.
+    pub(super) fn tick(&self) {
+        self.stats.lock().read(self.shared.clock.now());
+        self.tell();
+    }
+
+    /// Tells those who listen how things are.
+    pub(super) fn tell(&self) {
+        if !self.listeners.is_empty()
+            && let Ok(report) = self.report()
+        {
+            let event = format!("event: stats\ndata: {report}\n\n");
+            self.listeners.tell(&event.into());
+        }
+    }
+
+    pub(super) fn answer<B>(&self, request: &Request<B>, ends: Ends) -> Answer {
+        match self.route(request, ends) {
+            Ok(answer) => answer,
+            Err(denied) => {
+                let mut answer = answer::problem(denied.status(), &denied.detail());
+                if denied.status() == StatusCode::UNAUTHORIZED {
+                    let scheme = HeaderValue::from_static("Bearer realm=\"stanchion admin\"");
+                    let headers = answer.headers_mut();
+                    headers.insert(header::WWW_AUTHENTICATE, scheme);
+                }
+                answer
+            }
+        }
+    }
+
+    fn route<B>(&self, request: &Request<B>, ends: Ends) -> Result<Answer, Denied> {
+        self.access
+            .check(request.uri(), request.headers(), ends.local)?;
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        if !reads {
+            self.access.check_change(request.headers())?;
+        }
+        let path = request.uri().path();
+        let Some((_, place)) = PLACES.iter().find(|(known, _)| *known == path) else {
+            return Ok(not_found());
+        };
+        if !reads {
+            return Ok(wrong_method());
+        }
+        Ok(match place {
+            Place::Health => answer::text(StatusCode::OK, "ok\n"),
+            Place::Readiness if self.is_ready() => answer::text(StatusCode::OK, "ready\n"),
+            Place::Readiness => answer::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            Place::Metrics => self.metrics(),
+            Place::Config => answer::json(&ConfigAnswer {
+                in_force: self.config_in_force(),
+                config: &self.shared.config,
+            }),
+            Place::Explain => self.explain(request.uri().query().unwrap_or(""), ends),
+            Place::Stats => self.stats(),
+            Place::Events => self.events(request.method()),
+        })
+    }
+
+    fn is_ready(&self) -> bool {
+        self.shared.ready.load(Ordering::Relaxed)
+    }
+
+    fn metrics(&self) -> Answer {
+        match self.shared.metrics.encode() {
+            Ok(metrics) => answer::new(
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                Body::full(metrics.into()),
+            ),
+            Err(_) => failed(),
+        }
+    }
+
+    fn explain(&self, query: &str, ends: Ends) -> Answer {
+        match Question::new(query, ends.peer.ip()) {
+            Ok(question) => answer::json(&explain(&self.shared.config, question)),
+            Err(error) => answer::problem(StatusCode::BAD_REQUEST, &error.to_string()),
+        }
+    }
+
+    fn stats(&self) -> Answer {
+        match self.report() {
+            Ok(report) => answer::new("application/json", Body::full((report + "\n").into())),
+            Err(_) => failed(),
+        }
+    }
+
+    fn events(&self, method: &Method) -> Answer {
+        const KIND: &str = "text/event-stream";
+        if *method == Method::HEAD {
+            return answer::new(KIND, Body::full(Bytes::new()));
+        }
+        let history = self.stats.lock().history();
+        let (Ok(history), Ok(report)) = (history, self.report()) else {
+            return failed();
+        };
+        // The page tries again after two seconds.
+        let first = format!(
+            "retry: 2000\nevent: hello\ndata: {{\"history\":{history},\"stats\":{report}}}\n\n"
+        );
+        match self.listeners.join(first.into()) {
+            Some(events) => answer::new(KIND, Body::Events(events)),
+            None => answer::problem(
+                StatusCode::SERVICE_UNAVAILABLE,
+                &format!("{LISTENERS_MAX} pages listen already: close one"),
+            ),
+        }
+    }
+
+    fn report(&self) -> serde_json::Result<String> {
+        let about = About {
+            config: self.config_in_force(),
+            ready: self.is_ready(),
+            changes: self.access.changes(),
+        };
+        self.stats.lock().report(about, &self.shared.metrics)
+    }
+
+    fn config_in_force(&self) -> ConfigInForce {
+        ConfigInForce {
+            generation: 1,
+            loaded: self.loaded,
+            error: None,
+        }
+    }
+}
+
+fn not_found() -> Answer {
+    let paths: Vec<&str> = PLACES.iter().map(|(path, _)| *path).collect();
+    let detail = format!("there are {}", paths.join(", "));
+    answer::problem(StatusCode::NOT_FOUND, &detail)
+}
+
+fn wrong_method() -> Answer {
+    let detail = "this path takes GET and HEAD";
+    let mut answer = answer::problem(StatusCode::METHOD_NOT_ALLOWED, detail);
+    let allowed = HeaderValue::from_static("GET, HEAD");
+    answer.headers_mut().insert(header::ALLOW, allowed);
+    answer
+}
+
+fn failed() -> Answer {
+    let detail = "the answer could not be written";
+    answer::problem(StatusCode::INTERNAL_SERVER_ERROR, detail)
+}

@@ -1,0 +1,180 @@
+//! A configuration written as the file is: every field with its value, given or by default.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+use stanchion_ratelimit::MissingKey;
+
+use super::{Admin, Config, HostPattern, LimitBy, Listen, LogTarget, Route, Shutdown, Upstream};
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    workers: usize,
+    access_log: &'a LogTarget,
+    listen: &'a Listen,
+    admin: &'a Admin,
+    shutdown: &'a Shutdown,
+    upstream: BTreeMap<&'a str, &'a Upstream>,
+    route: Vec<ShownRoute<'a>>,
+}
+
+#[derive(Serialize)]
+struct ShownRoute<'a> {
+    upstream: &'a str,
+    #[serde(flatten)]
+    route: &'a Route,
+}
+
+/// Writes what [`Config::from_toml`] reads, with every default filled in.
+impl Serialize for Config {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let upstreams = self.upstreams.iter();
+        let routes = self.routes.iter().map(|route| ShownRoute {
+            upstream: &self.upstreams[route.upstream].name,
+            route,
+        });
+        let shown = Shown {
+            workers: self.workers.get(),
+            access_log: &self.access_log,
+            listen: &self.listen,
+            admin: &self.admin,
+            shutdown: &self.shutdown,
+            upstream: upstreams
+                .map(|upstream| (&*upstream.name, upstream))
+                .collect(),
+            route: routes.collect(),
+        };
+        shown.serialize(serializer)
+    }
+}
+
+impl Serialize for LogTarget {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_str("off"),
+            Self::Stdout => serializer.serialize_str("stdout"),
+            Self::File(path) => serializer.collect_str(&format_args!("file:{}", path.display())),
+        }
+    }
+}
+
+impl Serialize for HostPattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            // No text means every host: it is skipped.
+            Self::Any => serializer.serialize_none(),
+            Self::Exact(name) => serializer.serialize_str(name),
+            Self::Under(name) => serializer.collect_str(&format_args!("*.{name}")),
+        }
+    }
+}
+
+impl Serialize for LimitBy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Address | Self::ApiKey => serializer.collect_str(self),
+            Self::Header(name) => serializer.collect_str(&format_args!("header:{name}")),
+        }
+    }
+}
+
+/// In the largest unit that writes it as a whole number.
+pub(super) fn duration<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    let millis = time.as_millis();
+    let units = [("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+    let whole = |(_, unit): &(&str, u128)| millis >= *unit && millis.is_multiple_of(*unit);
+    let (unit, size) = units.into_iter().find(whole).unwrap_or(("ms", 1));
+    serializer.collect_str(&format_args!("{}{unit}", millis / size))
+}
+
+pub(super) fn texts<T: Display, S: Serializer>(
+    values: &[T],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(ToString::to_string))
+}
+
+pub(super) fn name<S: Serializer>(name: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(name)
+}
+
+pub(super) fn endpoints<S: Serializer>(
+    endpoints: &[Arc<str>],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(
+        endpoints
+            .iter()
+            .map(|endpoint| format!("http://{endpoint}")),
+    )
+}
+
+pub(super) fn missing<S: Serializer>(
+    missing: &MissingKey,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(missing_word(*missing))
+}
+
+/// The word for it in the file.
+pub(crate) fn missing_word(missing: MissingKey) -> &'static str {
+    match missing {
+        MissingKey::Share => "share",
+        MissingKey::Pass => "pass",
+        _ => "refuse",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_as_the_same_configuration() {
+        let config = Config::from_toml(include_str!("../../examples/gateway.toml")).unwrap();
+        let table = toml::Table::try_from(&config).unwrap();
+        let text = toml::to_string(&table).unwrap();
+        let again = Config::from_toml(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        assert_eq!(format!("{again:?}"), format!("{config:?}"), "{text}");
+    }
+
+    #[test]
+    fn what_has_no_default_is_written_too() {
+        let text = r#"
+            access_log = "file:/tmp/x.json"
+            listen = { address = "127.0.0.1:0", trusted = ["10.0.0.0/8"], idle_timeout = "90s" }
+            admin = { address = "0.0.0.0:0", token_file = "/run/token", hosts = ["a.test"] }
+            upstream.a.endpoints = ["http://a.test", "http://[::1]:9001"]
+            upstream.b.endpoints = ["http://b.test:8080"]
+            [[route]]
+            id = "x"
+            host = "*.a.test"
+            upstream = "b"
+            limit = [{ by = "header:x-a", rate = "10/s", burst = 3, missing = "pass" }]
+        "#;
+        let config = Config::from_toml(text).unwrap();
+        let shown = serde_json::to_value(&config).unwrap();
+        assert_eq!(shown["access_log"], "file:/tmp/x.json");
+        assert_eq!(shown["listen"]["trusted"][0], "10.0.0.0/8");
+        assert_eq!(shown["listen"]["idle_timeout"], "90s");
+        assert_eq!(shown["admin"]["token_file"], "/run/token");
+        assert_eq!(shown["admin"]["hosts"][0], "a.test");
+        assert_eq!(shown["upstream"]["a"]["endpoints"][0], "http://a.test:80");
+        let route = &shown["route"][0];
+        assert_eq!(
+            (&route["host"], &route["upstream"]),
+            (&"*.a.test".into(), &"b".into())
+        );
+        let limit = &route["limit"][0];
+        assert_eq!(
+            (&limit["by"], &limit["missing"]),
+            (&"header:x-a".into(), &"pass".into())
+        );
+        let text = toml::to_string(&toml::Table::try_from(&config).unwrap()).unwrap();
+        let again = Config::from_toml(&text).unwrap();
+        assert_eq!(format!("{again:?}"), format!("{config:?}"), "{text}");
+    }
+}
