@@ -10,7 +10,7 @@ use std::fmt;
 use stanchion_core::KeyExtractor;
 use tower_layer::Layer;
 
-use crate::{KeyedRateLimiter, Quota, RateLimiter};
+use crate::{KeyedRateLimiter, Policy, RateLimiter};
 
 #[cfg(feature = "http")]
 pub(crate) use answer::private::Sealed;
@@ -67,8 +67,8 @@ pub struct RateLimitLayer<L, A = Fail, R = Isolate> {
 
 impl RateLimitLayer<RateLimiter> {
     /// One limit for all requests together, with a limiter of its own.
-    pub fn new(quota: Quota) -> Self {
-        Self::from_limiter(RateLimiter::new(quota))
+    pub fn new(policy: impl Into<Policy>) -> Self {
+        Self::from_limiter(RateLimiter::new(policy))
     }
 
     /// One limit for all requests together, shared with whoever else holds `limiter`.

@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod algorithm;
 mod cell;
 mod event;
+mod fixed_window;
 mod gcra;
 #[cfg(feature = "http")]
 pub mod http;
@@ -10,11 +12,15 @@ mod keyed;
 #[cfg(feature = "tower")]
 mod layer;
 mod limiter;
+mod locked;
+mod policy;
 mod quota;
+mod sliding_window_counter;
 mod status;
 mod sync;
 
 pub use event::Event;
+pub use fixed_window::FixedWindow;
 pub use keyed::{InvalidMaxKeys, KeyedRateLimiter, KeyedSnapshot};
 #[cfg(feature = "tower")]
 pub use layer::{
@@ -22,5 +28,7 @@ pub use layer::{
     RateLimitLayer, RespondWith, ResponseFuture,
 };
 pub use limiter::{RateLimiter, Snapshot};
+pub use policy::Policy;
 pub use quota::{InvalidQuota, Quota};
+pub use sliding_window_counter::SlidingWindowCounter;
 pub use status::{Reason, Rejected, Status};

@@ -5,12 +5,13 @@ use stanchion_core::{Clock, Observe};
 
 use crate::cell::Cell;
 use crate::gcra::Gcra;
-use crate::{Event, Quota, Rejected, Status};
+use crate::locked::Locked;
+use crate::{Event, Policy, Quota, Rejected, Status};
 
-/// Limits the rate of one stream of work; clones share the same bucket.
+/// Limits the rate of one stream of work by any [`Policy`]; clones share what is used.
 ///
-/// A check takes one clock read and one atomic word; a refusal writes nothing. Memory: one
-/// allocation of 120 bytes, whatever the traffic.
+/// A check of a token bucket takes one clock read and one atomic word; a refusal writes nothing.
+/// The other algorithms take a short lock instead of the word.
 ///
 /// # Examples
 ///
@@ -39,34 +40,42 @@ pub struct RateLimiter {
     observer: Option<Arc<dyn Observe<Event> + Send + Sync>>,
 }
 
-struct Shared {
-    quota: Quota,
-    gcra: Gcra,
-    cell: Cell,
+enum Shared {
+    Bucket {
+        quota: Quota,
+        gcra: Gcra,
+        cell: Cell,
+    },
+    Locked(Locked),
 }
 
 /// A limiter in plain numbers, to make metrics from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The burst.
+    /// The burst, or the limit of a window.
     pub limit: u64,
     /// What would be admitted now, at once.
     pub remaining: u64,
-    /// Nanoseconds until the full burst is there again.
+    /// Nanoseconds until the full limit is there again.
     pub reset_after_ns: u64,
 }
 
 impl RateLimiter {
-    /// A full bucket with this quota, on the system's clock.
+    /// Limits by this policy (a [`Quota`] is one), with nothing used, on the system's clock.
     #[must_use]
-    pub fn new(quota: Quota) -> Self {
-        Self {
-            shared: Arc::new(Shared {
+    pub fn new(policy: impl Into<Policy>) -> Self {
+        let shared = match policy.into() {
+            Policy::TokenBucket(quota) => Shared::Bucket {
                 quota,
                 gcra: Gcra::new(&quota),
                 cell: Cell::new(),
-            }),
+            },
+            Policy::FixedWindow(window) => Shared::Locked(Locked::new(window)),
+            Policy::SlidingWindowCounter(window) => Shared::Locked(Locked::new(window)),
+        };
+        Self {
+            shared: Arc::new(shared),
             clock: Clock::system(),
             observer: None,
         }
@@ -106,7 +115,7 @@ impl RateLimiter {
     ///
     /// # Complexity
     ///
-    /// O(1), no allocation, lock-free.
+    /// O(1), no allocation; lock-free for a token bucket.
     #[inline]
     pub fn check(&self) -> Result<Status, Rejected> {
         self.check_n(1)
@@ -121,27 +130,37 @@ impl RateLimiter {
     /// fit; nothing was taken.
     #[inline]
     pub fn check_n(&self, cost: u64) -> Result<Status, Rejected> {
-        let shared = &*self.shared;
-        let decision = shared.cell.check(&shared.gcra, self.clock.now(), cost);
-        let decision = decision.into_result(&shared.gcra, cost);
+        let decision = match &*self.shared {
+            Shared::Bucket { gcra, cell, .. } => {
+                let decision = cell.check(gcra, self.clock.now(), cost);
+                decision.into_result(gcra, cost)
+            }
+            Shared::Locked(locked) => locked.check(self.clock.now(), cost),
+        };
         if let (Err(rejected), Some(observer)) = (&decision, &self.observer) {
             observer.observe(&Event::Rejected(*rejected));
         }
         decision
     }
 
-    /// Where the bucket stands; takes nothing.
+    /// Where the limiter stands; takes nothing.
     #[must_use]
     pub fn peek(&self) -> Status {
-        let shared = &*self.shared;
-        let ahead = shared.cell.peek(&shared.gcra, self.clock.now());
-        Status::new(shared.gcra, ahead)
+        match &*self.shared {
+            Shared::Bucket { gcra, cell, .. } => {
+                Status::new(*gcra, cell.peek(gcra, self.clock.now()))
+            }
+            Shared::Locked(locked) => locked.peek(self.clock.now(), 1),
+        }
     }
 
-    /// The quota.
+    /// The policy that is limited by.
     #[must_use]
-    pub fn quota(&self) -> Quota {
-        self.shared.quota
+    pub fn policy(&self) -> Policy {
+        match &*self.shared {
+            Shared::Bucket { quota, .. } => Policy::TokenBucket(*quota),
+            Shared::Locked(locked) => locked.policy(),
+        }
     }
 
     /// The limiter in plain numbers.
@@ -159,7 +178,7 @@ impl RateLimiter {
 impl fmt::Debug for RateLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimiter")
-            .field("quota", &self.shared.quota)
+            .field("policy", &self.policy())
             .field("remaining", &self.peek().remaining())
             .finish_non_exhaustive()
     }

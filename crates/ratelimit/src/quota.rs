@@ -7,6 +7,8 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+pub(crate) use text::{read_rate, write_rate};
+
 /// How much is admitted: `count` per `period` on average, and up to `burst` at once.
 ///
 /// A quota cannot be built wrong. In any stretch of time of length *t* a limiter with this quota
@@ -160,6 +162,38 @@ impl fmt::Debug for Quota {
     }
 }
 
+/// A limit and the length of the window that it is for, as all window algorithms have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Window {
+    pub(crate) limit: u64,
+    /// Not 0.
+    pub(crate) nanos: u64,
+}
+
+/// The highest limit of a window: what a double tells exactly, as Redis's scripts count.
+const LIMIT_MAX: u64 = 1 << 53;
+
+impl Window {
+    pub(crate) fn new(limit: u64, window: Duration) -> Result<Self, InvalidQuota> {
+        Self::up_to(LIMIT_MAX, limit, window)
+    }
+
+    pub(crate) fn up_to(max: u64, limit: u64, window: Duration) -> Result<Self, InvalidQuota> {
+        if !(1..=max).contains(&limit) {
+            return Err(InvalidQuota::new(Problem::Limit { limit, max }));
+        }
+        let nanos = u64::try_from(window.as_nanos())
+            .ok()
+            .filter(|nanos| (1..=REFILL_MAX).contains(&u128::from(*nanos)))
+            .ok_or(InvalidQuota::new(Problem::Window(window)))?;
+        Ok(Self { limit, nanos })
+    }
+
+    pub(crate) const fn duration(&self) -> Duration {
+        Duration::from_nanos(self.nanos)
+    }
+}
+
 /// A quota that makes no sense; its message names the field, the value, and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidQuota {
@@ -180,7 +214,13 @@ pub(crate) enum Problem {
         count: u64,
         period: Duration,
     },
+    Limit {
+        limit: u64,
+        max: u64,
+    },
+    Window(Duration),
     Text(String),
+    Policy(String),
 }
 
 impl InvalidQuota {
@@ -188,14 +228,18 @@ impl InvalidQuota {
         Self { problem }
     }
 
-    /// The field that is wrong: `count`, `period`, `burst`, or `rate` for text.
+    /// The field that is wrong: `count`, `period`, `burst`, `limit`, `window`, or for text `rate`
+    /// or `policy`.
     #[must_use]
     pub const fn field(&self) -> &'static str {
         match self.problem {
             Problem::ZeroCount | Problem::TooFast { .. } => "count",
             Problem::ZeroBurst | Problem::SlowRefill { .. } => "burst",
             Problem::Period(_) => "period",
+            Problem::Limit { .. } => "limit",
+            Problem::Window(_) => "window",
             Problem::Text(_) => "rate",
+            Problem::Policy(_) => "policy",
         }
     }
 }
@@ -219,6 +263,17 @@ impl fmt::Display for InvalidQuota {
             } => write!(
                 f,
                 "burst is {burst}, which {count} per {period:?} would take over 36 years to refill"
+            ),
+            Problem::Limit { limit, max } => {
+                write!(f, "limit is {limit}, must be from 1 to {max}")
+            }
+            Problem::Window(window) => {
+                write!(f, "window is {window:?}, must be from 1ns to 36 years")
+            }
+            Problem::Policy(text) => write!(
+                f,
+                "policy is {text:?}, must be a rate like \"100/s burst 10\", or an algorithm and \
+                 a rate like \"fixed-window 100/m\""
             ),
             Problem::Text(text) => write!(
                 f,

@@ -5,45 +5,128 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::gcra::Gcra;
+use crate::sliding_window_counter::Estimate;
 
-/// Where a bucket stands, right after a decision or when peeked at.
+/// Where a limiter stands, right after a decision or when peeked at.
 ///
 /// Holds the raw numbers of the moment; the methods do the arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
-    gcra: Gcra,
-    /// How far the bucket is from full, in the quota's units.
-    ahead: u64,
+    standing: Standing,
+}
+
+/// The raw numbers, as each algorithm has them; times in nanoseconds unless said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Bucket {
+        gcra: Gcra,
+        /// How far the bucket is from full, in the quota's units.
+        ahead: u64,
+    },
+    Window {
+        limit: u64,
+        remaining: u64,
+        reset_after: u64,
+        /// The cost whose wait is known, and that wait.
+        cost: u64,
+        wait: u64,
+    },
+    Estimate {
+        estimate: Estimate,
+        /// How far the clock went back behind the window.
+        behind: u64,
+    },
 }
 
 impl Status {
     pub(crate) fn new(gcra: Gcra, ahead: u64) -> Self {
-        Self { gcra, ahead }
+        Self {
+            standing: Standing::Bucket { gcra, ahead },
+        }
     }
 
-    /// The burst: the most that this limiter ever admits at once.
+    /// Of a window; `wait` is that of `cost`, if it ever fits.
+    #[inline]
+    pub(crate) fn window(
+        limit: u64,
+        remaining: u64,
+        reset_after: u64,
+        cost: u64,
+        wait: Option<u64>,
+    ) -> Self {
+        Self {
+            standing: Standing::Window {
+                limit,
+                remaining,
+                reset_after,
+                cost: if wait.is_some() { cost } else { 0 },
+                wait: wait.unwrap_or(0),
+            },
+        }
+    }
+
+    #[inline]
+    pub(crate) fn estimate(estimate: Estimate, behind: u64) -> Self {
+        Self {
+            standing: Standing::Estimate { estimate, behind },
+        }
+    }
+
+    /// The most that this limiter ever admits at once: the burst, or the limit of a window.
     #[must_use]
     pub fn limit(&self) -> u64 {
-        self.gcra.burst()
+        match &self.standing {
+            Standing::Bucket { gcra, .. } => gcra.burst(),
+            Standing::Window { limit, .. } => *limit,
+            Standing::Estimate { estimate, .. } => estimate.limit(),
+        }
     }
 
     /// What would be admitted now, at once.
     #[must_use]
     pub fn remaining(&self) -> u64 {
-        self.gcra.remaining(self.ahead)
+        match &self.standing {
+            Standing::Bucket { gcra, ahead } => gcra.remaining(*ahead),
+            Standing::Window { remaining, .. } => *remaining,
+            Standing::Estimate { estimate, .. } => estimate.remaining(),
+        }
     }
 
-    /// How long until the full burst is there again, if nothing else is admitted.
+    /// How long until the full [`limit`](Self::limit) is there again, if nothing else is admitted.
     #[must_use]
     pub fn reset_after(&self) -> Duration {
-        self.gcra.duration(self.ahead)
+        match &self.standing {
+            Standing::Bucket { gcra, ahead } => gcra.duration(*ahead),
+            Standing::Window { reset_after, .. } => Duration::from_nanos(*reset_after),
+            Standing::Estimate { estimate, behind } => match estimate.reset_after() {
+                0 => Duration::ZERO,
+                nanos => Duration::from_nanos(nanos.saturating_add(*behind)),
+            },
+        }
     }
 
     /// How long until `cost` would be admitted, if nothing else is; zero if it would be now,
     /// `None` if it never will.
+    ///
+    /// A sliding log and a strict window know this moment for the cost that they were asked for
+    /// (1 for a plain peek), and otherwise tell one that is late enough.
     #[must_use]
     pub fn available_after(&self, cost: u64) -> Option<Duration> {
-        (cost <= self.limit()).then(|| self.gcra.wait(self.ahead, cost))
+        if cost > self.limit() {
+            return None;
+        }
+        Some(match &self.standing {
+            Standing::Bucket { gcra, ahead } => gcra.wait(*ahead, cost),
+            Standing::Window { remaining, .. } if cost <= *remaining => Duration::ZERO,
+            Standing::Window {
+                cost: asked, wait, ..
+            } if cost <= *asked => Duration::from_nanos(*wait),
+            Standing::Window { reset_after, .. } => Duration::from_nanos(*reset_after),
+            Standing::Estimate { estimate, behind } => match estimate.available_after(cost) {
+                0 => Duration::ZERO,
+                nanos => Duration::from_nanos(nanos.saturating_add(*behind)),
+            },
+        })
     }
 }
 
@@ -59,9 +142,9 @@ pub struct Rejected {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The bucket does not hold enough yet; ask again after [`Rejected::retry_after`].
+    /// There is not enough yet; ask again after [`Rejected::retry_after`].
     Exceeded,
-    /// The cost is above the burst: it will never be admitted.
+    /// The cost is above the burst, or the limit of a window: it will never be admitted.
     CostAboveBurst,
     /// The request carries no key to be limited by.
     NoKey,
@@ -110,7 +193,7 @@ impl Rejected {
         Some(wait.max(Duration::from_nanos(1)))
     }
 
-    /// Where the bucket stands; `None` if the request had no key, hence no bucket.
+    /// Where the limiter stands; `None` if the request had no key, hence nothing to stand.
     #[must_use]
     pub fn status(&self) -> Option<Status> {
         self.status

@@ -8,7 +8,9 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use stanchion_core::{Clock, ManualClock};
-use stanchion_ratelimit::{BoxError, KeyedRateLimiter, RateLimitLayer, RateLimiter, Rejected};
+use stanchion_ratelimit::{
+    BoxError, KeyedRateLimiter, Policy, RateLimitLayer, RateLimiter, Rejected,
+};
 use testkit::{CountingAllocator, allocations, live_bytes};
 use tower::{Layer, Service, service_fn};
 
@@ -18,7 +20,7 @@ static ALLOCATOR: CountingAllocator = CountingAllocator::system();
 /// One at once, and one more each minute of a clock that stands still.
 fn limiter() -> (RateLimiter, ManualClock) {
     let (clock, time) = Clock::manual();
-    let limiter = RateLimiter::new("1/m".parse().unwrap());
+    let limiter = RateLimiter::new("1/m".parse::<Policy>().unwrap());
     (limiter.with_clock(clock), time)
 }
 

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use stanchion_core::{Clock, Instant, ManualClock};
-use stanchion_ratelimit::{KeyedRateLimiter, Quota, RateLimiter};
+use stanchion_ratelimit::{KeyedRateLimiter, Policy, Quota, RateLimiter};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -14,7 +14,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 fn limiter(quota: &str) -> (RateLimiter, ManualClock) {
     let (clock, time) = Clock::manual();
     (
-        RateLimiter::new(quota.parse().unwrap()).with_clock(clock),
+        RateLimiter::new(quota.parse::<Policy>().unwrap()).with_clock(clock),
         time,
     )
 }
@@ -130,7 +130,7 @@ fn count_and_period_say_which_is_which() {
     // Asked for only every 10 ms: 250 ms are a multiple of that.
     assert_eq!(admitted, 32);
     let quota = Quota::new(4, SECOND).unwrap().with_burst(1).unwrap();
-    assert_eq!(limiter.quota(), quota);
+    assert_eq!(limiter.policy(), Policy::from(quota));
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn a_clock_that_steps_back_brings_nothing_and_blocks_nothing_for_good() {
     let (clock, time) = Clock::manual();
     let keyed = KeyedRateLimiter::new("10/s".parse().unwrap(), 100).unwrap();
     let keyed = keyed.with_clock(clock.clone());
-    let limiter = RateLimiter::new("10/s".parse().unwrap()).with_clock(clock);
+    let limiter = RateLimiter::new("10/s".parse::<Policy>().unwrap()).with_clock(clock);
     time.set(Instant::ZERO + DAY);
     while limiter.check().is_ok() {}
     while keyed.check("a").is_ok() {}

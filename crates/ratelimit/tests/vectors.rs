@@ -5,12 +5,12 @@
 use std::time::Duration;
 
 use stanchion_core::{Clock, ManualClock};
-use stanchion_ratelimit::{KeyedRateLimiter, RateLimiter, Reason};
+use stanchion_ratelimit::{KeyedRateLimiter, Policy, RateLimiter, Reason};
 
 fn limiter(quota: &str) -> (RateLimiter, ManualClock) {
     let (clock, time) = Clock::manual();
     (
-        RateLimiter::new(quota.parse().unwrap()).with_clock(clock),
+        RateLimiter::new(quota.parse::<Policy>().unwrap()).with_clock(clock),
         time,
     )
 }
@@ -18,7 +18,7 @@ fn limiter(quota: &str) -> (RateLimiter, ManualClock) {
 /// A limiter of which all but `left` is taken.
 fn limiter_with(quota: &str, left: u64) -> (RateLimiter, ManualClock) {
     let (limiter, time) = limiter(quota);
-    let taken = limiter.quota().burst() - left;
+    let taken = limiter.policy().limit() - left;
     assert_eq!(limiter.check_n(taken).unwrap().remaining(), left);
     (limiter, time)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use crate::{Quota, Status};
+use crate::{Policy, Status};
 
 /// The largest integer of a structured field (RFC 9651, section 3.3.1).
 const INTEGER_MAX: u64 = 999_999_999_999_999;
@@ -16,28 +16,30 @@ const REPEATS_MAX: u64 = 1_000;
 
 /// `"name";q=100;w=60`: the quota over a window. The window is left out where whole seconds
 /// cannot tell it.
-pub(super) fn policy(name: &str, quota: &Quota) -> Option<HeaderValue> {
+pub(super) fn policy(name: &str, policy: &Policy) -> Option<HeaderValue> {
     let mut text = format!("\"{name}\"");
-    match whole_seconds(quota) {
+    match whole_seconds(policy) {
         Some((count, seconds)) => write!(text, ";q={};w={seconds}", count.min(INTEGER_MAX)),
-        None => write!(text, ";q={}", quota.burst().min(INTEGER_MAX)),
+        None => write!(text, ";q={}", policy.limit().min(INTEGER_MAX)),
     }
     .ok()?;
     HeaderValue::try_from(text).ok()
 }
 
-/// The quota over the shortest window of whole seconds.
-fn whole_seconds(quota: &Quota) -> Option<(u64, u64)> {
-    let nanos = u64::try_from(quota.period().as_nanos()).ok()?;
-    let repeats = (1..=REPEATS_MAX).find(|repeats| {
+/// The quota over the shortest window of whole seconds; a window of the policy's own only as it is.
+fn whole_seconds(policy: &Policy) -> Option<(u64, u64)> {
+    let (count, period, repeats_max) = match policy {
+        Policy::TokenBucket(quota) => (quota.count(), quota.period(), REPEATS_MAX),
+        Policy::FixedWindow(window) => (window.limit(), window.window(), 1),
+        Policy::SlidingWindowCounter(window) => (window.limit(), window.window(), 1),
+    };
+    let nanos = u64::try_from(period.as_nanos()).ok()?;
+    let repeats = (1..=repeats_max).find(|repeats| {
         nanos
             .checked_mul(*repeats)
             .is_some_and(|window| window % 1_000_000_000 == 0)
     })?;
-    Some((
-        quota.count().checked_mul(repeats)?,
-        nanos * repeats / 1_000_000_000,
-    ))
+    Some((count.checked_mul(repeats)?, nanos * repeats / 1_000_000_000))
 }
 
 /// `"name";r=99;t=1`: what is left, and the seconds until there is more.
@@ -67,6 +69,8 @@ mod tests {
             ("3/250ms", "\"a\";q=12;w=1"),
             ("10/1500ms", "\"a\";q=20;w=3"),
             ("7/999999937ns", "\"a\";q=7"),
+            ("fixed-window 9/m", "\"a\";q=9;w=60"),
+            ("sliding-window-counter 9/1500ms", "\"a\";q=9"),
         ] {
             assert_eq!(
                 policy("a", &quota.parse().unwrap()).unwrap(),

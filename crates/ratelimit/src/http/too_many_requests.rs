@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, he
 
 use super::fields;
 use crate::layer::{Answer, Closure, Fail, Quoted, RateLimitLayer, Sealed};
-use crate::{Quota, Reason, Rejected, Status};
+use crate::{Policy, Reason, Rejected, Status};
 
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -44,7 +44,7 @@ impl<L: Quoted, R> RateLimitLayer<L, Fail, R> {
     /// # }
     /// ```
     pub fn http(self) -> RateLimitLayer<L, TooManyRequests, R> {
-        let answer = TooManyRequests::new(self.limit().quota());
+        let answer = TooManyRequests::new(self.limit().policy());
         self.answer(answer)
     }
 
@@ -62,19 +62,19 @@ impl<L: Quoted, R> RateLimitLayer<L, Fail, R> {
 /// | field | on | value |
 /// |---|---|---|
 /// | `RateLimit-Policy` | every counted request | `"name";q=count;w=seconds` |
-/// | `RateLimit` | every counted request | `"name";r=remaining;t=seconds` until the bucket is full, or on a refusal until this request would pass |
+/// | `RateLimit` | every counted request | `"name";r=remaining;t=seconds` until the full limit is there again, or on a refusal until this request would pass |
 /// | `Retry-After` | refusals that waiting helps | whole seconds, rounded up, at least 1 |
 ///
 /// The fields are appended, so several limits in one stack each tell their policy.
 pub struct TooManyRequests<F = Empty> {
-    policy: Arc<Policy>,
+    told: Arc<Told>,
     respond: Arc<F>,
 }
 
 #[derive(Debug)]
-struct Policy {
+struct Told {
     name: String,
-    quota: Quota,
+    policy: Policy,
     field: Option<HeaderValue>,
 }
 
@@ -84,11 +84,11 @@ struct Policy {
 pub struct Empty;
 
 impl TooManyRequests {
-    /// Answers for a limit with this quota, with an empty body, under the policy name `default`.
+    /// Answers for a limit by this policy, with an empty body, under the policy name `default`.
     #[must_use]
-    pub fn new(quota: Quota) -> Self {
+    pub fn new(policy: impl Into<Policy>) -> Self {
         Self {
-            policy: Arc::new(Policy::new("default", quota)),
+            told: Arc::new(Told::new("default", policy.into())),
             respond: Arc::new(Empty),
         }
     }
@@ -116,8 +116,8 @@ impl<F> TooManyRequests<F> {
                 name: name.to_owned(),
             });
         }
-        let policy = Arc::new(Policy::new(name, self.policy.quota));
-        Ok(Self { policy, ..self })
+        let told = Arc::new(Told::new(name, self.told.policy));
+        Ok(Self { told, ..self })
     }
 
     /// Takes the response to a refused request from `respond(&rejected, request)`, and adds the
@@ -125,18 +125,18 @@ impl<F> TooManyRequests<F> {
     #[must_use]
     pub fn with_response<G>(self, respond: G) -> TooManyRequests<G> {
         TooManyRequests {
-            policy: self.policy,
+            told: self.told,
             respond: Arc::new(respond),
         }
     }
 }
 
-impl Policy {
-    fn new(name: &str, quota: Quota) -> Self {
+impl Told {
+    fn new(name: &str, policy: Policy) -> Self {
         Self {
             name: name.to_owned(),
-            quota,
-            field: fields::policy(name, &quota),
+            policy,
+            field: fields::policy(name, &policy),
         }
     }
 
@@ -194,7 +194,7 @@ where
 
 /// What is kept from an admission, to be told with the response.
 #[derive(Debug)]
-pub struct Note(Option<(Arc<Policy>, Status)>);
+pub struct Note(Option<(Arc<Told>, Status)>);
 
 impl<F> Sealed for TooManyRequests<F> {}
 
@@ -212,17 +212,17 @@ where
         request: Request<ReqBody>,
     ) -> Result<Response<ResBody>, Err> {
         let mut response = self.respond.respond(rejected, request);
-        self.policy.tell_refused(rejected, response.headers_mut());
+        self.told.tell_refused(rejected, response.headers_mut());
         Ok(response)
     }
 
     fn note(&self, status: Option<Status>) -> Note {
-        Note(status.map(|status| (self.policy.clone(), status)))
+        Note(status.map(|status| (self.told.clone(), status)))
     }
 
     fn complete(note: Note, mut response: Response<ResBody>) -> Response<ResBody> {
-        if let Some((policy, status)) = note.0 {
-            policy.tell(&status, status.reset_after(), response.headers_mut());
+        if let Some((told, status)) = note.0 {
+            told.tell(&status, status.reset_after(), response.headers_mut());
         }
         response
     }
@@ -235,7 +235,7 @@ where
 impl<F> Clone for TooManyRequests<F> {
     fn clone(&self) -> Self {
         Self {
-            policy: self.policy.clone(),
+            told: self.told.clone(),
             respond: self.respond.clone(),
         }
     }
@@ -244,7 +244,7 @@ impl<F> Clone for TooManyRequests<F> {
 impl<F> fmt::Debug for TooManyRequests<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TooManyRequests")
-            .field("policy", &self.policy)
+            .field("told", &self.told)
             .field("respond", &Closure::of(&*self.respond))
             .finish()
     }

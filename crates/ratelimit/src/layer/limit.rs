@@ -18,21 +18,21 @@ pub trait Limit<Req>: private::Sealed {
 }
 
 pub(crate) mod private {
-    use crate::Quota;
+    use crate::Policy;
 
     #[expect(unnameable_types, reason = "what seals a trait cannot be named")]
     pub trait Sealed {
-        /// The quota of one bucket.
-        fn quota(&self) -> Quota;
+        /// What one stream, or one key, is limited by.
+        fn policy(&self) -> Policy;
     }
     impl Sealed for super::RateLimiter {
-        fn quota(&self) -> Quota {
-            self.quota()
+        fn policy(&self) -> Policy {
+            self.policy()
         }
     }
     impl<E, K: ?Sized> Sealed for super::Keyed<E, K> {
-        fn quota(&self) -> Quota {
-            self.limiter.quota()
+        fn policy(&self) -> Policy {
+            self.limiter.quota().into()
         }
     }
 }

@@ -28,15 +28,19 @@ impl FromStr for Quota {
             Some((rate, burst)) => (rate, Some(burst)),
             None => (text, None),
         };
-        let (count, period) = rate.split_once('/').ok_or_else(unreadable)?;
-        let count = number(count).ok_or_else(unreadable)?;
-        let period = period_of(period).ok_or_else(unreadable)?;
+        let (count, period) = read_rate(rate).ok_or_else(unreadable)?;
         let quota = Self::new(count, period)?;
         match burst {
             Some(burst) => quota.with_burst(number(burst).ok_or_else(unreadable)?),
             None => Ok(quota),
         }
     }
+}
+
+/// `COUNT/PERIOD`.
+pub(crate) fn read_rate(text: &str) -> Option<(u64, Duration)> {
+    let (count, period) = text.split_once('/')?;
+    Some((number(count)?, period_of(period)?))
 }
 
 /// A whole number, with `_` between digits if you like.
@@ -61,20 +65,24 @@ fn period_of(text: &str) -> Option<Duration> {
 /// Writes what `FromStr` reads; the burst only where it differs from the count.
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = self.period_nanos();
-        // The period is positive and the last unit is 1, so one unit always divides it.
-        let (unit, size) = *UNITS
-            .iter()
-            .find(|(_, size)| nanos.is_multiple_of(*size))
-            .unwrap_or(&("ns", 1));
-        match nanos / size {
-            1 => write!(f, "{}/{unit}", self.count)?,
-            times => write!(f, "{}/{times}{unit}", self.count)?,
-        }
+        write_rate(f, self.count, self.period_nanos())?;
         if self.burst != self.count {
             write!(f, " burst {}", self.burst)?;
         }
         Ok(())
+    }
+}
+
+/// Writes what `read_rate` reads.
+pub(crate) fn write_rate(f: &mut fmt::Formatter<'_>, count: u64, nanos: u64) -> fmt::Result {
+    // The period is positive and the last unit is 1, so one unit always divides it.
+    let (unit, size) = *UNITS
+        .iter()
+        .find(|(_, size)| nanos.is_multiple_of(*size))
+        .unwrap_or(&("ns", 1));
+    match nanos / size {
+        1 => write!(f, "{count}/{unit}"),
+        times => write!(f, "{count}/{times}{unit}"),
     }
 }
 

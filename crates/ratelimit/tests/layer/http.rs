@@ -6,7 +6,7 @@ use std::future::{Ready, ready};
 use ::http::{HeaderName, Request, Response, StatusCode};
 use stanchion_core::{Clock, ManualClock};
 use stanchion_ratelimit::http::{ClientAddr, ForwardedField, HeaderKey, PeerAddr, TooManyRequests};
-use stanchion_ratelimit::{Answer, KeyedRateLimiter, MissingKey, RateLimitLayer};
+use stanchion_ratelimit::{Answer, KeyedRateLimiter, MissingKey, Policy, RateLimitLayer};
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, service_fn};
 
@@ -23,7 +23,7 @@ fn hello(_: Request<Body>) -> Ready<Result<Response<Body>, Infallible>> {
 fn limiter(quota: &str) -> (RateLimiter, ManualClock) {
     let (clock, time) = Clock::manual();
     (
-        RateLimiter::new(quota.parse().unwrap()).with_clock(clock),
+        RateLimiter::new(quota.parse::<Policy>().unwrap()).with_clock(clock),
         time,
     )
 }
@@ -152,7 +152,7 @@ fn a_request_without_a_key_gets_400_and_no_promise() {
 fn several_limits_in_a_stack_each_tell_their_policy() {
     let named = |quota: &str, name: &str| {
         let (limiter, time) = limiter(quota);
-        let answer = TooManyRequests::new(limiter.quota())
+        let answer = TooManyRequests::new(limiter.policy())
             .with_name(name)
             .unwrap();
         (
@@ -189,7 +189,7 @@ fn several_limits_in_a_stack_each_tell_their_policy() {
 #[test]
 fn the_response_may_be_of_your_own_making() {
     let (limiter, _time) = limiter("1/m");
-    let answer = TooManyRequests::new(limiter.quota()).with_response(
+    let answer = TooManyRequests::new(limiter.policy()).with_response(
         |rejected: &Rejected, request: Request<Body>| {
             assert_eq!(request.uri(), "/path");
             let mut response = Response::new("slow down");
@@ -211,7 +211,7 @@ fn the_response_may_be_of_your_own_making() {
 fn a_cost_that_never_fits_is_told_no_time_to_come_back() {
     let (limiter, _time) = limiter("2/m");
     let rejected = limiter.check_n(3).unwrap_err();
-    let answer = TooManyRequests::new(limiter.quota());
+    let answer = TooManyRequests::new(limiter.policy());
     let response: Result<Response<Body>, Infallible> =
         Answer::<_, _, Infallible>::refuse(&answer, &rejected, Request::new(""));
     let response = response.unwrap();

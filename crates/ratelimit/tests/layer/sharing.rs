@@ -1,7 +1,7 @@
 //! Who shares a bucket with whom.
 
 use stanchion_core::Clock;
-use stanchion_ratelimit::{KeyedRateLimiter, RateLimitLayer};
+use stanchion_ratelimit::{KeyedRateLimiter, Quota, RateLimitLayer};
 use tower::Layer;
 
 use super::*;
@@ -90,7 +90,7 @@ fn keyed_services_share_the_buckets_of_all_keys() {
 
 #[test]
 fn each_new_layer_has_a_limiter_of_its_own() {
-    let quota = "1/d".parse().unwrap();
+    let quota: Quota = "1/d".parse().unwrap();
     for _ in 0..3 {
         let layer = RateLimitLayer::new(quota);
         let mut service = layer.layer(World::new().1);

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod windows;
+
 use std::collections::HashMap;
 use std::time::Duration;
 

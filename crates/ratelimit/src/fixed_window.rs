@@ -1,0 +1,146 @@
+//! The fixed window: a counter that starts again at each turn.
+//!
+//! ```text
+//! window = now / length              used := 0 at the turn of a window
+//! admit  iff  used + cost ≤ limit
+//! ```
+//!
+//! What is taken beyond the limit (by force, or by who waits for a later window) fills the windows
+//! to come: each turn takes `limit` off, not all.
+
+use std::time::Duration;
+
+use stanchion_core::Instant;
+
+use crate::algorithm::Algorithm;
+use crate::quota::Window;
+use crate::{InvalidQuota, Status};
+
+/// How much is admitted in each window: `limit`, and again at each turn of a window.
+///
+/// Windows begin at whole multiples of their length from the clock's origin. Two numbers and two
+/// comparisons; but around a turn up to twice the limit is admitted within a moment, so
+/// take it where the outside counts in windows too (a quota per day, an upstream's own window).
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use stanchion_ratelimit::{FixedWindow, RateLimiter};
+///
+/// let limiter = RateLimiter::new(FixedWindow::new(2, Duration::from_secs(86_400))?);
+/// assert_eq!(limiter.check()?.remaining(), 1);
+/// assert_eq!(limiter.check()?.remaining(), 0);
+/// assert!(limiter.check().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FixedWindow {
+    pub(crate) window: Window,
+}
+
+impl FixedWindow {
+    /// `limit` in each window of this length.
+    ///
+    /// # Errors
+    ///
+    /// `limit` must be from 1 to 2⁵³; `window` must be positive and at most 36 years.
+    pub fn new(limit: u64, window: Duration) -> Result<Self, InvalidQuota> {
+        let window = Window::new(limit, window)?;
+        Ok(Self { window })
+    }
+
+    /// What each window admits.
+    #[must_use]
+    pub const fn limit(&self) -> u64 {
+        self.window.limit
+    }
+
+    /// The length of a window.
+    #[must_use]
+    pub const fn window(&self) -> Duration {
+        self.window.duration()
+    }
+
+    /// What is used of the window of `now`, and of those after it.
+    fn used(&self, state: &State, now: u64) -> (u64, u64) {
+        let Window { limit, nanos } = self.window;
+        let passed = now.saturating_sub(state.start) / nanos;
+        let used = state.used.saturating_sub(limit.saturating_mul(passed));
+        (state.start + passed * nanos, used)
+    }
+}
+
+/// A window and what is used of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct State {
+    /// When the window began, in nanoseconds.
+    start: u64,
+    /// May exceed the limit: then the windows that follow are used too.
+    used: u64,
+}
+
+impl Algorithm for FixedWindow {
+    type State = State;
+    const RESERVES: bool = true;
+
+    fn idle(&self) -> State {
+        State { start: 0, used: 0 }
+    }
+
+    #[inline]
+    fn advance(&self, state: &mut State, now: Instant) {
+        // No division while the window lasts.
+        if now.as_nanos().saturating_sub(state.start) >= self.window.nanos {
+            (state.start, state.used) = self.used(state, now.as_nanos());
+        }
+    }
+
+    #[inline]
+    fn slot(&self, state: &State, now: Instant, cost: u64) -> Option<Instant> {
+        let Window { limit, nanos } = self.window;
+        if cost <= limit.saturating_sub(state.used) {
+            return Some(now);
+        }
+        if cost > limit {
+            return None;
+        }
+        // Whole into one window: the first that has room at its start.
+        let windows = state.used.saturating_sub(limit - cost).div_ceil(limit);
+        let start = state.start.saturating_add(nanos.saturating_mul(windows));
+        Some(Instant::from_nanos(start))
+    }
+
+    #[inline]
+    fn take(&self, state: &mut State, slot: Instant, cost: u64) {
+        let Window { limit, nanos } = self.window;
+        if slot.as_nanos() >= state.start.saturating_add(nanos) {
+            // The windows before it stay as they are: nobody is served before who came first.
+            let windows = (slot.as_nanos() - state.start) / nanos;
+            state.used = state.used.max(limit.saturating_mul(windows));
+        }
+        state.used = state.used.saturating_add(cost);
+    }
+
+    #[inline]
+    fn status(&self, state: &State, now: Instant, cost: u64) -> Status {
+        let Window { limit, nanos } = self.window;
+        let now = now.as_nanos();
+        let reset = match state.used.div_ceil(limit) {
+            0 => now,
+            windows => state.start.saturating_add(nanos.saturating_mul(windows)),
+        };
+        let slot = self.slot(state, Instant::from_nanos(now), cost);
+        Status::window(
+            limit,
+            limit.saturating_sub(state.used),
+            reset.saturating_sub(now),
+            cost,
+            slot.map(|slot| slot.as_nanos() - now),
+        )
+    }
+
+    fn is_idle(&self, state: &State, now: Instant) -> bool {
+        self.used(state, now.as_nanos()).1 == 0
+    }
+}
