@@ -1,5 +1,7 @@
 //! One bucket behind one atomic word.
 
+use std::ops::RangeInclusive;
+
 use stanchion_core::Instant;
 
 use crate::gcra::{Decision, Gcra, Moment, Verdict};
@@ -9,8 +11,10 @@ use crate::sync::{AtomicU64, Ordering, pause};
 /// be readable.
 ///
 /// The era changes after 52 days at the earliest, and is only compared otherwise; it stands beside
-/// the word, in the same cache line.
+/// the word, in the same cache line, on which nothing else stands: who pays from a lease reads what
+/// lies around a limiter's cell, and need not wait for those who write the word.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Cell {
     tat: AtomicU64,
     era: AtomicU64,
@@ -48,6 +52,33 @@ impl Cell {
                 .compare_exchange_weak(tat, next, Ordering::Relaxed, Ordering::Relaxed)
             {
                 Ok(_) => return Decision::admitted(next.wrapping_sub(now)),
+                Err(changed) => tat = changed,
+            }
+        }
+    }
+
+    /// Takes as much of `costs` as there is, from its start on, or refuses and writes nothing. Tells
+    /// what was taken.
+    pub(crate) fn take(
+        &self,
+        gcra: &Gcra,
+        now: Instant,
+        costs: RangeInclusive<u64>,
+    ) -> (Decision, u64) {
+        let now = self.moment(gcra, now);
+        let mut tat = self.tat.load(Ordering::Relaxed);
+        loop {
+            let ahead = Gcra::ahead(tat, now);
+            let cost = gcra.remaining(ahead).min(*costs.end());
+            let next = match gcra.decide(ahead, now, cost.max(*costs.start())) {
+                Verdict::Admit(next) => next,
+                Verdict::Refuse => return (Decision::exceeded(ahead), 0),
+            };
+            match self
+                .tat
+                .compare_exchange_weak(tat, next, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => return (Decision::admitted(next.wrapping_sub(now)), cost),
                 Err(changed) => tat = changed,
             }
         }

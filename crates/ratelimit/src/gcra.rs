@@ -89,6 +89,11 @@ impl Decision {
     }
 
     #[inline]
+    pub(crate) fn is_admitted(self) -> bool {
+        self.kind == Kind::Admitted
+    }
+
+    #[inline]
     pub(crate) fn into_result(self, gcra: &Gcra, cost: u64) -> Result<Status, Rejected> {
         let status = Status::new(*gcra, self.ahead);
         match self.kind {

@@ -11,6 +11,7 @@ pub mod http;
 mod keyed;
 #[cfg(feature = "tower")]
 mod layer;
+mod lease;
 mod limiter;
 mod locked;
 mod policy;
@@ -27,6 +28,7 @@ pub use layer::{
     Answer, BoxError, Fail, Isolate, Keyed, Limit, MissingKey, Propagate, RateLimit,
     RateLimitLayer, RespondWith, ResponseFuture,
 };
+pub use lease::InvalidLease;
 pub use limiter::{RateLimiter, Snapshot};
 pub use policy::Policy;
 pub use quota::{InvalidQuota, Quota};

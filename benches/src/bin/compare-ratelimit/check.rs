@@ -33,6 +33,7 @@ pub(crate) fn cases() -> Vec<Case> {
         alone("check, deny, 1 thread", Passing::None),
         together("check, allow, 2 threads", Passing::All),
         together("check, deny, 2 threads", Passing::None),
+        leased("check, allow, 2 threads, leases of 64"),
     ]
 }
 
@@ -81,6 +82,25 @@ fn together(name: &'static str, passing: Passing) -> Case {
         ))
 }
 
+/// Ours hands 64 permits at a time to a thread; nobody else does, so governor checks as ever.
+fn leased(name: &'static str) -> Case {
+    let threads = move |build: fn(Passing) -> Check| {
+        contended(2, move || {
+            let check = build(Passing::All);
+            (0..2).map(|_| batch(check.clone(), Passing::All)).collect()
+        })
+    };
+    Case::new(name, Unit::NS)
+        .with(
+            Contestant::ours("stanchion", threads(stanchion_leased)).must(Target::AtLeast {
+                ratio: 4.0,
+                versus: "governor",
+            }),
+        )
+        .with(Contestant::peer("stanchion, no leases", threads(stanchion)))
+        .with(Contestant::peer("governor", threads(governor)))
+}
+
 fn batch(check: Check, passing: Passing) -> Batch {
     Box::new(move |iterations| {
         let admitted = check(iterations);
@@ -110,6 +130,14 @@ fn stanchion(passing: Passing) -> Check {
     };
     let limiter = stanchion_ratelimit::RateLimiter::new(quota.expect("a valid quota"));
     spend(passing, || limiter.check().is_ok());
+    counted(move || limiter.check().is_ok())
+}
+
+/// Half of the checks that a billion per second brings may lie in leases.
+fn stanchion_leased(_passing: Passing) -> Check {
+    let quota = Quota::new(u64::from(GIGA), SECOND).expect("a valid quota");
+    let limiter = stanchion_ratelimit::RateLimiter::new(quota);
+    let limiter = limiter.with_lease(64).expect("a valid lease");
     counted(move || limiter.check().is_ok())
 }
 
