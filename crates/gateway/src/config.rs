@@ -18,6 +18,8 @@ use ipnet::IpNet;
 use serde::Serialize;
 use stanchion_ratelimit::{MissingKey, Quota};
 
+use crate::guard;
+
 pub use error::{ConfigError, Mistake, ReadError};
 pub(crate) use show::missing_word;
 
@@ -71,8 +73,34 @@ pub(crate) struct Listen {
     pub(crate) body_timeout: Duration,
     #[serde(serialize_with = "show::duration")]
     pub(crate) idle_timeout: Duration,
+    #[serde(flatten, serialize_with = "show::heads")]
+    pub(crate) heads: guard::Limits,
+    #[serde(flatten)]
+    pub(crate) bodies: BodyLimits,
+    pub(crate) encoded_slash: EncodedSlash,
     #[serde(serialize_with = "show::texts")]
     pub(crate) trusted: Vec<IpNet>,
+}
+
+/// How much the body of a request may be, and how slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct BodyLimits {
+    #[serde(rename = "body_bytes_max", serialize_with = "show::size")]
+    pub(crate) bytes_max: u64,
+    /// Bytes a second that a body which is waited for must bring; 0 for none.
+    #[serde(rename = "body_rate_min", serialize_with = "show::size")]
+    pub(crate) rate_min: u64,
+}
+
+/// What is done with a path in which a slash or a backslash is percent-encoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EncodedSlash {
+    /// Servers that decode it before they take the path apart would see another path.
+    #[default]
+    Refuse,
+    /// It is part of its segment, and stays encoded.
+    Pass,
 }
 
 /// Where the operators come in.
@@ -139,6 +167,8 @@ pub(crate) struct Route {
     /// At most [`LIMITS_MAX`].
     #[serde(rename = "limit")]
     pub(crate) limits: Vec<Limit>,
+    #[serde(flatten)]
+    pub(crate) bodies: BodyLimits,
 }
 
 /// What metrics and the log call the route of requests that have none.

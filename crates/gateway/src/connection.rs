@@ -1,13 +1,15 @@
 //! One client's connection.
 
 mod activity;
+mod input;
 mod io;
+mod refuse;
 mod service;
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -19,12 +21,13 @@ use crate::timer::within;
 use crate::worker::Worker;
 
 pub(crate) use activity::Activity;
-use activity::Phase;
+use activity::{InputState, Phase};
+use input::Protocol;
 use io::ClientIo;
 use service::ConnectionService;
 
-/// The most a head may take, in bytes.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// The most that hyper reads at once, unless a head may take more.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// Serves a connection until it ends; once the worker drains, for as long as requests are under
 /// way or likely to be.
@@ -33,41 +36,56 @@ where
     S: Service<Request, Response = Response, Error = std::convert::Infallible> + Clone,
 {
     let activity = Arc::new(Activity::new(worker.clock().clone()));
-    let io = ClientIo::new(stream, activity.clone(), worker.listen());
-    let service = ConnectionService::new(stack, peer, activity.clone(), worker.clone());
+    let mut io = ClientIo::new(stream, activity.clone(), worker.listen());
+    let grace = worker.shutdown().idle_grace;
+    let protocol = match before_drain(&worker, io.protocol()).await {
+        Some(protocol) => Some(protocol),
+        None => within(worker.clock(), grace, io.protocol()).await,
+    };
+    match protocol {
+        Some(Ok(Protocol::Http1)) => http1(&mut io, &activity, &peer, &worker, stack).await,
+        // Not spoken yet.
+        Some(Ok(Protocol::Http2)) => return,
+        Some(Err(_)) | None => return,
+    }
+    if let Some(refused) = io.refused() {
+        refuse::answer(&mut io, &refused, &peer, &worker).await;
+    }
+    io.close().await;
+}
+
+/// Answers requests until the connection is to be closed.
+async fn http1<S>(
+    io: &mut ClientIo,
+    activity: &Arc<Activity>,
+    peer: &Peer,
+    worker: &Arc<Worker>,
+    stack: S,
+) where
+    S: Service<Request, Response = Response, Error = std::convert::Infallible> + Clone,
+{
+    let service = ConnectionService::new(stack, peer.clone(), activity.clone(), worker.clone());
+    let heads = worker.listen().heads;
+    // The guard has the last word on the size of heads; hyper's limit stands beyond it.
+    let buffer_bytes_max = BUFFER_BYTES_MAX.max(heads.head_bytes_max + 1024);
     let connection = http1::Builder::new()
-        .max_buf_size(HEAD_BYTES_MAX)
-        .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(buffer_bytes_max)
+        .max_header_size(buffer_bytes_max)
         // `ClientIo` keeps the times, without a timer for every request.
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
 
-    let mut drain = pin!(worker.drain_begins());
-    let mut listening = false;
-    let ended = std::future::poll_fn(|cx| {
-        // One poll leaves the task's waker there; the flag says whether that was what woke it.
-        if !listening {
-            listening = true;
-            let _ = drain.as_mut().poll(cx);
-        }
-        if worker.is_draining() {
-            return Poll::Ready(false);
-        }
-        connection.as_mut().poll(cx).map(|_| true)
-    })
-    .await;
-    if ended {
+    let all = std::future::poll_fn(|cx| poll_http1(connection.as_mut(), activity, cx));
+    if before_drain(worker, all).await.is_some() {
         return;
     }
 
     // The client does not know yet. A request that is on its way, or that comes within the grace,
     // is answered with `Connection: close`, which ends the connection with nothing lost.
     let grace = worker.shutdown().idle_grace;
-    if within(worker.clock(), grace, connection.as_mut())
-        .await
-        .is_some()
-    {
+    let next = std::future::poll_fn(|cx| poll_http1(connection.as_mut(), activity, cx));
+    if within(worker.clock(), grace, next).await.is_some() {
         return;
     }
     match activity.phase() {
@@ -77,6 +95,48 @@ where
         // The head is coming in; its answer will close.
         Phase::Head => {}
     }
-    // Nothing to do about an error: the client sees the same.
-    let _ = connection.await;
+    std::future::poll_fn(|cx| poll_http1(connection.as_mut(), activity, cx)).await;
 }
+
+/// What the future gives, or `None` once the worker drains.
+async fn before_drain<F: Future>(worker: &Worker, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut drain = pin!(worker.drain_begins());
+    let mut listening = false;
+    std::future::poll_fn(|cx| {
+        // One poll leaves the task's waker there; the flag says whether that was what woke it.
+        if !listening {
+            listening = true;
+            let _ = drain.as_mut().poll(cx);
+        }
+        if worker.is_draining() {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+/// Polls a connection to its end, which comes early where the input ended early.
+fn poll_http1<S>(
+    mut connection: Pin<&mut Http1<'_, S>>,
+    activity: &Activity,
+    cx: &mut Context<'_>,
+) -> Poll<()>
+where
+    S: Service<Request, Response = Response, Error = std::convert::Infallible> + Clone,
+{
+    // Nothing to do about an error: the client sees the same.
+    let ended = connection.as_mut().poll(cx).map(drop);
+    match activity.input() {
+        InputState::Broken => Poll::Ready(()),
+        InputState::Refused if ended.is_pending() && activity.phase() == Phase::Idle => {
+            // All requests before it are answered; hyper ends once that is written.
+            connection.as_mut().graceful_shutdown();
+            connection.poll(cx).map(drop)
+        }
+        InputState::Open | InputState::Refused => ended,
+    }
+}
+
+type Http1<'a, S> = http1::Connection<TokioIo<&'a mut ClientIo>, ConnectionService<S>>;

@@ -59,6 +59,26 @@ impl Record {
         }
     }
 
+    /// The record of a request that was refused before it was one.
+    pub(crate) fn refused(
+        recorder: &Arc<Recorder>,
+        started: Instant,
+        method: Method,
+        entry: Entry,
+    ) -> Self {
+        recorder.begins();
+        Self {
+            recorder: recorder.clone(),
+            started,
+            method,
+            status: None,
+            bytes: 0,
+            ending: Ending::default(),
+            note: Note::default(),
+            entry: recorder.logs().then_some(entry),
+        }
+    }
+
     /// Goes along with the response, to its end.
     pub(crate) fn answered(mut self, response: &mut Response) {
         self.status = Some(response.status());

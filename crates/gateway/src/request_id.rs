@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use crate::exchange::{Request, Response};
 
-const NAME: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const NAME: HeaderName = HeaderName::from_static("x-request-id");
 const LEN_MAX: usize = 128;
 
 /// Makes ids that are unique, not secret: 64 random bits, then a count from a random start, hashed

@@ -21,7 +21,7 @@ use crate::problem::Problem;
 use crate::record::{Record, Recorder};
 
 pub(crate) use fit::{Fit, Rank, fit};
-pub(crate) use intake::host;
+pub(crate) use intake::{ALLOWED, host};
 pub(crate) use table::Table;
 
 const NO_ROUTE: Problem = Problem::new(

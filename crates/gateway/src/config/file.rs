@@ -14,12 +14,14 @@ use serde::Deserialize;
 use stanchion_ratelimit::{MissingKey, Quota};
 use toml::Spanned;
 
+use crate::guard;
+
 use super::error::{ConfigError, Mistake};
 use super::field::field_at;
-use super::text::{AdminHost, Endpoint, FromText, Name, PathPrefix, Text, TokenFile};
+use super::text::{AdminHost, Endpoint, FromText, Name, PathPrefix, Size, Text, TokenFile};
 use super::{
-    Admin, Config, HostPattern, LIMITS_MAX, Limit, LimitBy, Listen, LogTarget, Route, Shutdown,
-    UNMATCHED, Upstream,
+    Admin, BodyLimits, Config, EncodedSlash, HostPattern, LIMITS_MAX, Limit, LimitBy, Listen,
+    LogTarget, Route, Shutdown, UNMATCHED, Upstream,
 };
 
 type Written<T> = Spanned<Text<T>>;
@@ -46,6 +48,12 @@ struct ListenTable {
     header_timeout: Option<Written<Duration>>,
     body_timeout: Option<Written<Duration>>,
     idle_timeout: Option<Written<Duration>>,
+    head_bytes_max: Option<Written<Size>>,
+    fields_max: Option<Spanned<usize>>,
+    uri_bytes_max: Option<Written<Size>>,
+    body_bytes_max: Option<Written<Size>>,
+    body_rate_min: Option<Written<Size>>,
+    encoded_slash: Option<Text<EncodedSlash>>,
     #[serde(default)]
     trusted: Vec<Text<IpNet>>,
 }
@@ -85,6 +93,8 @@ struct RouteTable {
     host: Option<Written<HostPattern>>,
     path_prefix: Option<Written<PathPrefix>>,
     upstream: Spanned<String>,
+    body_bytes_max: Option<Written<Size>>,
+    body_rate_min: Option<Written<Size>>,
     #[serde(default)]
     limit: Vec<Spanned<LimitTable>>,
 }
@@ -143,6 +153,19 @@ const WAIT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from
 const PAUSE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3_600);
 const WORKERS_MAX: usize = 256;
 const ENDPOINTS_MAX: usize = 256;
+/// hyper takes no more without allocating for each request.
+const FIELDS_MAX: usize = 100;
+/// What holds for bodies where nothing else is said.
+const BODIES: BodyLimits = BodyLimits {
+    bytes_max: 64 * MIB,
+    rate_min: 100,
+};
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+/// What a body may be at most, wherever the most is set.
+const BODY_BYTES: RangeInclusive<u64> = 0..=(1 << 40);
+/// How fast a body can be asked to come in; beyond, no client on the far side of the world is.
+const BODY_RATE: RangeInclusive<u64> = 0..=MIB;
 
 impl Reader<'_> {
     fn config(&mut self, file: File) -> Config {
@@ -152,12 +175,12 @@ impl Reader<'_> {
             .keys()
             .map(|name| name.get_ref().clone())
             .collect();
+        let listen = self.listen(file.listen);
         Config {
             workers: NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN),
             access_log: file
                 .access_log
                 .map_or_else(LogTarget::default, |target| target.0),
-            listen: self.listen(file.listen),
             admin: admin(file.admin),
             shutdown: self.shutdown(file.shutdown),
             upstreams: file
@@ -165,18 +188,47 @@ impl Reader<'_> {
                 .into_iter()
                 .map(|(name, table)| self.upstream(&name, table))
                 .collect(),
-            routes: self.routes(file.route, &names),
+            routes: self.routes(file.route, &names, listen.bodies),
+            listen,
         }
     }
 
     fn listen(&mut self, table: ListenTable) -> Listen {
+        let heads = self.heads(&table);
         Listen {
             address: table.address.0,
             connections_max: self.number(table.connections_max, 10_000, 1..=1_000_000),
             header_timeout: self.duration(table.header_timeout, 10 * SECOND, WAIT),
             body_timeout: self.duration(table.body_timeout, 30 * SECOND, WAIT),
             idle_timeout: self.duration(table.idle_timeout, 60 * SECOND, WAIT),
+            heads,
+            bodies: self.bodies(table.body_bytes_max, table.body_rate_min, BODIES),
+            encoded_slash: table.encoded_slash.map_or_else(Default::default, |it| it.0),
             trusted: table.trusted.into_iter().map(|net| net.0).collect(),
+        }
+    }
+
+    fn heads(&mut self, table: &ListenTable) -> guard::Limits {
+        let bytes_max = self.size(&table.head_bytes_max, 32 * KIB, KIB..=MIB);
+        // hyper takes no longer target, and none fits into a head that is not longer.
+        let uri_max = (bytes_max / 2).min(60 * KIB);
+        let uri = self.size(&table.uri_bytes_max, uri_max.min(8 * KIB), 64..=uri_max);
+        guard::Limits {
+            head_bytes_max: usize::try_from(bytes_max).unwrap_or(usize::MAX),
+            fields_max: self.number(table.fields_max.clone(), 100, 1..=FIELDS_MAX),
+            uri_bytes_max: usize::try_from(uri).unwrap_or(usize::MAX),
+        }
+    }
+
+    fn bodies(
+        &mut self,
+        bytes_max: Option<Written<Size>>,
+        rate_min: Option<Written<Size>>,
+        default: BodyLimits,
+    ) -> BodyLimits {
+        BodyLimits {
+            bytes_max: self.size(&bytes_max, default.bytes_max, BODY_BYTES),
+            rate_min: self.size(&rate_min, default.rate_min, BODY_RATE),
         }
     }
 
@@ -213,7 +265,12 @@ impl Reader<'_> {
         }
     }
 
-    fn routes(&mut self, tables: Vec<Spanned<RouteTable>>, upstreams: &[String]) -> Vec<Route> {
+    fn routes(
+        &mut self,
+        tables: Vec<Spanned<RouteTable>>,
+        upstreams: &[String],
+        bodies: BodyLimits,
+    ) -> Vec<Route> {
         let mut ids = HashMap::new();
         let mut matches = HashMap::new();
         let mut routes = Vec::with_capacity(tables.len());
@@ -249,6 +306,7 @@ impl Reader<'_> {
                 host,
                 path_prefix,
                 upstream: upstream.unwrap_or(0),
+                bodies: self.bodies(table.body_bytes_max, table.body_rate_min, bodies),
                 limits: self.limits(table.limit),
             });
         }
@@ -331,6 +389,25 @@ impl Reader<'_> {
         let value = *given.get_ref();
         if !allowed.contains(&value) {
             let (low, high) = allowed.into_inner();
+            let message = format!("{value} given, from {low} to {high} is allowed");
+            self.mistake(&given.span(), message);
+        }
+        value
+    }
+
+    fn size(
+        &mut self,
+        given: &Option<Written<Size>>,
+        default: u64,
+        allowed: RangeInclusive<u64>,
+    ) -> u64 {
+        let Some(given) = given else {
+            return default;
+        };
+        let value = given.get_ref().0.0;
+        if !allowed.contains(&value) {
+            let (low, high) = allowed.into_inner();
+            let (value, low, high) = (Size(value), Size(low), Size(high));
             let message = format!("{value} given, from {low} to {high} is allowed");
             self.mistake(&given.span(), message);
         }

@@ -8,6 +8,9 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use stanchion_ratelimit::MissingKey;
 
+use crate::guard;
+
+use super::text::Size;
 use super::{Admin, Config, HostPattern, LimitBy, Listen, LogTarget, Route, Shutdown, Upstream};
 
 #[derive(Serialize)]
@@ -88,6 +91,30 @@ pub(super) fn duration<S: Serializer>(time: &Duration, serializer: S) -> Result<
     let whole = |(_, unit): &(&str, u128)| millis >= *unit && millis.is_multiple_of(*unit);
     let (unit, size) = units.into_iter().find(whole).unwrap_or(("ms", 1));
     serializer.collect_str(&format_args!("{}{unit}", millis / size))
+}
+
+/// The limits on heads, as fields of the listener.
+pub(super) fn heads<S: Serializer>(
+    limits: &guard::Limits,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Heads {
+        head_bytes_max: String,
+        fields_max: usize,
+        uri_bytes_max: String,
+    }
+    let heads = Heads {
+        head_bytes_max: Size(limits.head_bytes_max as u64).to_string(),
+        fields_max: limits.fields_max,
+        uri_bytes_max: Size(limits.uri_bytes_max as u64).to_string(),
+    };
+    heads.serialize(serializer)
+}
+
+/// In the largest unit that writes it as a whole number.
+pub(super) fn size<S: Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Size(*bytes))
 }
 
 pub(super) fn texts<T: Display, S: Serializer>(

@@ -12,7 +12,7 @@ use http::uri::{Authority, Uri};
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-use super::{HostPattern, LimitBy, LogTarget};
+use super::{EncodedSlash, HostPattern, LimitBy, LogTarget};
 
 /// A value that is written as a string.
 pub(super) struct Text<T>(pub(super) T);
@@ -63,6 +63,52 @@ impl FromText for Duration {
         };
         let number: u64 = number.parse().ok()?;
         Some(Self::from_millis(number.checked_mul(millis)?))
+    }
+}
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size(pub(super) u64);
+
+/// From the largest; the last one has no other below it.
+const UNITS: [(&str, u64); 4] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
+
+impl FromText for Size {
+    const EXPECTED: &'static str =
+        "a size of a whole number and B, KiB, MiB or GiB, such as \"512B\" or \"8KiB\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let unit = text.find(|c: char| !c.is_ascii_digit())?;
+        let (number, unit) = text.split_at(unit);
+        let (_, bytes) = UNITS.iter().find(|(name, _)| *name == unit)?;
+        let number: u64 = number.parse().ok()?;
+        Some(Self(number.checked_mul(*bytes)?))
+    }
+}
+
+/// As it is written, in the largest unit of which it is a multiple.
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fits = |(_, bytes): &&(&str, u64)| self.0 > 0 && self.0.is_multiple_of(*bytes);
+        let (name, bytes) = UNITS.iter().find(fits).unwrap_or(&("B", 1));
+        write!(f, "{}{name}", self.0 / bytes)
+    }
+}
+
+impl FromText for EncodedSlash {
+    const EXPECTED: &'static str = "\"refuse\" or \"pass\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "refuse" => Some(Self::Refuse),
+            "pass" => Some(Self::Pass),
+            _ => None,
+        }
     }
 }
 
@@ -250,6 +296,26 @@ mod tests {
             "99999999999999999999s",
         ] {
             assert_eq!(Duration::from_text(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_a_number_and_a_unit() {
+        for (text, bytes) in [("0B", 0), ("512B", 512), ("8KiB", 8_192), ("3GiB", 3 << 30)] {
+            assert_eq!(Size::from_text(text), Some(Size(bytes)));
+            assert_eq!(Size(bytes).to_string(), text);
+        }
+        for text in [
+            "",
+            "1",
+            "B",
+            "1kB",
+            "1 KiB",
+            "-1B",
+            "1.5MiB",
+            "99999999999GiB",
+        ] {
+            assert_eq!(Size::from_text(text), None, "{text}");
         }
     }
 

@@ -1,16 +1,29 @@
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use stanchion_core::{Clock, Instant};
 
 /// What a client's connection is doing, and since when.
 ///
 /// Written by the connection's service and its input, read by both: all of them run in one task,
-/// so the two words need no ordering.
+/// so the words need no ordering.
 #[derive(Debug)]
 pub(crate) struct Activity {
     clock: Clock,
     phase: AtomicU8,
     since: AtomicU64,
+    input: AtomicU8,
+    body_coming: AtomicBool,
+}
+
+/// Whether requests come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum InputState {
+    Open,
+    /// The next one is to be refused, once those before it are answered.
+    Refused,
+    /// The body of the one under way is broken.
+    Broken,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +46,8 @@ impl Activity {
             clock,
             phase: AtomicU8::new(Phase::Fresh as u8),
             since,
+            input: AtomicU8::new(InputState::Open as u8),
+            body_coming: AtomicBool::new(false),
         }
     }
 
@@ -52,6 +67,27 @@ impl Activity {
     /// When the phase began; of a busy connection, nothing of use.
     pub(crate) fn since(&self) -> Instant {
         Instant::from_nanos(self.since.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn input(&self) -> InputState {
+        match self.input.load(Ordering::Relaxed) {
+            0 => InputState::Open,
+            1 => InputState::Refused,
+            _ => InputState::Broken,
+        }
+    }
+
+    pub(super) fn set_input(&self, state: InputState) {
+        self.input.store(state as u8, Ordering::Relaxed);
+    }
+
+    /// Whether some of the body of the last request did not come in yet.
+    pub(super) fn is_body_coming(&self) -> bool {
+        self.body_coming.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_body_coming(&self, coming: bool) {
+        self.body_coming.store(coming, Ordering::Relaxed);
     }
 
     pub(crate) fn bytes_arrived(&self) {

@@ -83,7 +83,9 @@ where
         let this = self.project();
         let mut response = ready!(this.answer.poll(cx))?;
         response.body_mut().tell_end_to(this.activity.clone());
-        if this.worker.is_draining() {
+        // Nobody will read what is still to come of the body of a request that was refused.
+        let refused = response.body().note().cause.is_some() && this.activity.is_body_coming();
+        if refused || this.worker.is_draining() {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }

@@ -5,7 +5,8 @@ use http::{HeaderValue, Method, Request, StatusCode, header};
 
 use crate::problem::Problem;
 
-pub(super) const ALLOWED: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
+/// The methods that are passed on without a question; others are, too.
+pub(crate) const ALLOWED: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
 
 const METHOD: Problem = Problem::new(
     StatusCode::METHOD_NOT_ALLOWED,

@@ -118,6 +118,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::BodyLimits;
     use crate::router::fit::{Fit, fit};
 
     /// The definition: go through all routes, keep the best that fits.
@@ -141,6 +142,10 @@ mod tests {
             path_prefix: prefix.to_owned(),
             upstream: 0,
             limits: Vec::new(),
+            bodies: BodyLimits {
+                bytes_max: 0,
+                rate_min: 0,
+            },
         }
     }
 

@@ -213,10 +213,16 @@ fn a_client_that_is_slow_with_its_head_is_closed() {
     assert!(silent.ends());
     let mut halting = client(&gateway);
     halting.write("GET / HTTP/1.1\r\nhost: a.te");
+    let reply = halting.reply();
+    assert_eq!(reply.status, 408);
+    reply.problem();
     assert!(halting.ends());
     // A byte now and then does not help.
     let mut dripping = client(&gateway);
-    eventually("the gateway closes", || !dripping.try_write("G"));
+    eventually("the gateway closes", || {
+        pass(Duration::from_millis(10));
+        !dripping.try_write("G")
+    });
     let mut idle = client(&gateway);
     assert_eq!(idle.get("/", &[]).status, 200);
     assert!(idle.ends());

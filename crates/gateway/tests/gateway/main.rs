@@ -8,6 +8,7 @@ mod admin;
 mod bodies;
 mod failures;
 mod fields;
+mod framing;
 mod limits;
 mod observation;
 mod pool;

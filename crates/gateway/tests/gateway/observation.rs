@@ -71,7 +71,7 @@ fn every_request_gets_a_line_of_json_and_shutdown_writes_the_last() {
     ));
     let mut ids = Vec::new();
     for (target, field) in [
-        ("/main/a\"b?token=secret", "x-tenant: a"),
+        ("/main/a%22b?token=secret", "x-tenant: a"),
         ("/main", "x-tenant: a"),
         ("/dead", "x-tenant: a"),
         ("/none", "x-tenant: a"),
@@ -99,7 +99,7 @@ fn every_request_gets_a_line_of_json_and_shutdown_writes_the_last() {
     let served = of(&ids[0]);
     assert_eq!(served["route"], "main");
     assert_eq!(served["method"], "GET");
-    assert_eq!(served["path"], "/main/a\"b");
+    assert_eq!(served["path"], "/main/a%22b");
     assert_eq!(served["host"], "a.test");
     assert_eq!(served["client"], "127.0.0.1");
     assert_eq!(served["status"], 200);
