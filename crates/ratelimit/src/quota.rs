@@ -88,7 +88,11 @@ impl Quota {
     fn fitted(count: u64, period: Duration, nanos: u64, burst: u64) -> Result<Self, InvalidQuota> {
         let common = gcd(nanos, count);
         let (nanos, reduced) = (nanos / common, count / common);
-        let fits = |step: u128| step * u128::from(burst) <= REFILL_MAX;
+        // A long step times a large burst is more than 128 bits hold.
+        let fits = |step: u128| {
+            let refill = step.checked_mul(burst.into());
+            refill.is_some_and(|refill| refill <= REFILL_MAX)
+        };
         let exact = (reduced <= SCALE_MAX && fits(u128::from(nanos))).then_some((reduced, nanos));
         let rounded = || {
             let scales = std::iter::successors(Some(SCALE_MAX), |scale| Some(scale / 2));
@@ -329,6 +333,11 @@ mod tests {
             // One peer wraps here, and admits 86,496 of the 300,000.
             (Quota::new(1, DAY).unwrap().with_burst(300_000), "burst"),
             (Quota::new(1, SECOND).unwrap().with_burst(u64::MAX), "burst"),
+            // Once overflowed 128 bits, found by the fuzzer.
+            (
+                Quota::new(1, year * 36).unwrap().with_burst(u64::MAX),
+                "burst",
+            ),
         ] {
             let error = result.unwrap_err();
             assert_eq!(error.field(), field, "{error}");
