@@ -1,11 +1,12 @@
-//! The developers' commands: `cargo xtask test`, `check` and `compare`, from any folder of the
-//! project; and under `cargo xtask ci` what the scripts in `ci/` need more than a few lines for.
+//! The developers' commands: `cargo xtask test`, `check`, `compare` and `fuzz`, from any folder of
+//! the project; and under `cargo xtask ci` what the scripts in `ci/` need more than a few lines for.
 
 mod check;
 mod ci;
 mod command;
 mod compare;
 mod debian;
+mod fuzz;
 mod runner;
 mod steps;
 mod test;
@@ -41,6 +42,10 @@ enum Command {
     /// Installs what the area needs, builds its peers, prints the table, and writes
     /// benches/results/AREA.json, or with --quick target/compare/AREA.json.
     Compare(compare::Args),
+    /// Looks for inputs that break a promise, with libFuzzer
+    ///
+    /// Takes a C++ compiler. What broke something is kept in target/fuzz/found/TARGET.
+    Fuzz(fuzz::Args),
     /// Runs one of the checks behind the scripts in `ci/`
     #[command(hide = true)]
     Ci(ci::Args),
@@ -51,6 +56,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Check => check::run(),
         Command::Compare(args) => compare::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Ci(args) => ci::run(&args),
     };
     match done {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod oracle;
 mod windows;
 
 use std::collections::HashMap;
@@ -11,49 +12,7 @@ use proptest::prelude::*;
 use stanchion_core::{Clock, Instant, ManualClock};
 use stanchion_ratelimit::{KeyedRateLimiter, Quota, RateLimiter, Reason};
 
-/// The definition, in whole numbers of any size: times in units of 1/count ns, in which the
-/// interval between two admissions is the period.
-#[derive(Clone)]
-struct Reference {
-    count: u128,
-    period: u128,
-    burst: u128,
-    tat: u128,
-}
-
-impl Reference {
-    fn new(quota: Quota) -> Self {
-        Self {
-            count: quota.count().into(),
-            period: quota.period().as_nanos(),
-            burst: quota.burst().into(),
-            tat: 0,
-        }
-    }
-
-    /// Units until `cost` fits; `None` if never.
-    fn wait(&self, now: Instant, cost: u64) -> Option<u128> {
-        let now = u128::from(now.as_nanos()) * self.count;
-        let tat = self.tat.max(now) + u128::from(cost) * self.period;
-        let allowed = now + self.burst * self.period;
-        (u128::from(cost) <= self.burst).then(|| tat.saturating_sub(allowed))
-    }
-
-    fn check(&mut self, now: Instant, cost: u64) -> bool {
-        let admitted = cost == 0 || self.wait(now, cost) == Some(0);
-        if admitted && cost > 0 {
-            let now = u128::from(now.as_nanos()) * self.count;
-            self.tat = self.tat.max(now) + u128::from(cost) * self.period;
-        }
-        admitted
-    }
-
-    fn remaining(&self, now: Instant) -> u128 {
-        let now = u128::from(now.as_nanos()) * self.count;
-        let free = (now + self.burst * self.period).saturating_sub(self.tat.max(now));
-        free / self.period
-    }
-}
+use oracle::{Reference, never_over};
 
 /// Quotas whose interval is exact.
 fn exact_quota() -> impl Strategy<Value = Quota> {
@@ -119,26 +78,6 @@ fn apply(time: &ManualClock, quota: Quota, step: Move) {
 
 fn costs() -> impl Strategy<Value = u64> {
     prop_oneof![1 => Just(0), 4 => Just(1), 2 => 1_u64..20, 1 => 1_u64..3_000]
-}
-
-/// In any stretch of time, no more than the burst and what the rate brings.
-fn assert_never_over(quota: Quota, admitted: &[(Instant, u64)]) -> Result<(), TestCaseError> {
-    for from in 0..admitted.len() {
-        let start = admitted[from].0;
-        let mut stretch: Vec<_> = admitted.iter().filter(|(at, _)| *at >= start).collect();
-        stretch.sort();
-        let mut sum = 0_u128;
-        for (at, cost) in stretch {
-            sum += u128::from(*cost);
-            let period = quota.period().as_nanos();
-            let brought = (*at - start).as_nanos() * u128::from(quota.count());
-            prop_assert!(
-                sum * period <= u128::from(quota.burst()) * period + brought,
-                "{sum} admitted from {start:?} to {at:?} by {quota:?}"
-            );
-        }
-    }
-    Ok(())
 }
 
 proptest! {
@@ -207,7 +146,7 @@ proptest! {
                 admitted.push((time.now(), cost));
             }
         }
-        assert_never_over(quota, &admitted)?;
+        prop_assert_eq!(never_over(quota, &admitted), Ok(()));
     }
 
     /// A clock of whole nanoseconds can only show it for intervals of at least one, and for
@@ -287,9 +226,9 @@ proptest! {
                 (false, _) => {}
             }
         }
-        assert_never_over(quota, &shared)?;
+        prop_assert_eq!(never_over(quota, &shared), Ok(()));
         for admitted in own.values() {
-            assert_never_over(quota, admitted)?;
+            prop_assert_eq!(never_over(quota, admitted), Ok(()));
         }
     }
 }
