@@ -14,5 +14,7 @@ pub use drop_at_every_await::{DropAtEveryAwait, drop_at_every_await, drop_at_eve
 pub use eventually::{eventually, eventually_async, eventually_blocking};
 pub use gate::{Gate, Gated, GatedFuture, Pass};
 pub use probe::Probe;
-pub use server::{Place, Redis, RedisCluster, RedisServer, Server, ServerSpec};
+pub use server::{
+    Chromium, ChromiumServer, Place, Redis, RedisCluster, RedisServer, Server, ServerSpec, Tab,
+};
 pub use strict::{Strict, StrictFuture, StrictHandle};

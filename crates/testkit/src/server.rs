@@ -1,5 +1,6 @@
 //! Real server processes for tests.
 
+mod chromium;
 mod missing;
 mod port;
 mod process;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+pub use self::chromium::{Chromium, ChromiumServer, Tab};
 use self::process::Process;
 pub use self::redis::{Redis, RedisCluster, RedisServer};
 pub use self::spec::{Place, ServerSpec};

@@ -15,11 +15,21 @@ pub(crate) struct Program {
     pub(crate) package: &'static str,
 }
 
-/// The servers that the tests start.
-pub(crate) const FOR_TESTS: &[Program] = &[Program {
-    name: "redis-server",
-    package: "redis-server",
-}];
+/// The servers, and the browser, that the tests start.
+pub(crate) const FOR_TESTS: &[Program] = &[
+    Program {
+        name: "redis-server",
+        package: "redis-server",
+    },
+    Program {
+        name: "chromium",
+        package: "chromium",
+    },
+    Program {
+        name: "chromedriver",
+        package: "chromium-driver",
+    },
+];
 
 /// Installs packages without starting a service; see the script itself.
 const INSTALL: &str = include_str!("debian/install.sh");
