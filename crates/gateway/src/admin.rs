@@ -6,6 +6,7 @@ mod body;
 mod explain;
 mod io;
 mod listeners;
+mod page;
 mod service;
 mod stats;
 mod token;

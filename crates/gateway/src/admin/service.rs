@@ -14,6 +14,7 @@ use super::answer::{self, Answer};
 use super::body::Body;
 use super::explain::{Question, explain};
 use super::listeners::{LISTENERS_MAX, Listeners};
+use super::page::Page;
 use super::stats::{About, ConfigInForce, Stats};
 use crate::config::Config;
 use crate::shared::Shared;
@@ -23,6 +24,7 @@ use crate::shared::Shared;
 pub(super) struct Admin {
     pub(super) shared: Arc<Shared>,
     access: Access,
+    page: Page,
     stats: Mutex<Stats>,
     listeners: Listeners,
     loaded: u64,
@@ -38,6 +40,7 @@ pub(super) struct Ends {
 /// What there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
+    Page,
     Health,
     Readiness,
     Metrics,
@@ -47,7 +50,8 @@ enum Place {
     Events,
 }
 
-const PLACES: [(&str, Place); 7] = [
+const PLACES: [(&str, Place); 8] = [
+    ("/", Place::Page),
     ("/healthz", Place::Health),
     ("/readyz", Place::Readiness),
     ("/metrics", Place::Metrics),
@@ -70,6 +74,7 @@ impl Admin {
         let stats = Stats::new(&shared.config, &shared.metrics, now, unix_time);
         Self {
             access,
+            page: Page::new(),
             stats: Mutex::new(stats),
             listeners: Listeners::default(),
             loaded: unix_time.as_secs(),
@@ -123,6 +128,7 @@ impl Admin {
             return Ok(wrong_method());
         }
         Ok(match place {
+            Place::Page => self.page.answer(),
             Place::Health => answer::text(StatusCode::OK, "ok\n"),
             Place::Readiness if self.is_ready() => answer::text(StatusCode::OK, "ready\n"),
             Place::Readiness => answer::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),

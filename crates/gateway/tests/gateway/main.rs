@@ -11,6 +11,7 @@ mod fields;
 mod framing;
 mod limits;
 mod observation;
+mod page;
 mod pool;
 mod program;
 mod routing;

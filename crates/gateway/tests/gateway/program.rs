@@ -276,6 +276,8 @@ fn the_demo_shows_limits_biting_and_ends_by_itself() {
         .unwrap();
     let said = text(&output.stdout);
     assert!(output.status.success(), "{said}{}", text(&output.stderr));
+    let first = said.lines().next().unwrap();
+    assert!(first.starts_with("Watch    http://127.0.0.1:"), "{said}");
     assert_eq!(said.matches("curl ").count(), 3, "{said}");
     let summary = said.lines().find(|line| line.starts_with("In 2.")).unwrap();
     assert!(summary.ends_with("0 failed."), "{said}");

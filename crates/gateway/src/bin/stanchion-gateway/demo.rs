@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     /// Listens for clients here [default: 127.0.0.1:8080, or a free port if that is busy].
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Serves health and metrics here [default: 127.0.0.1:9901, or a free port if that is busy].
+    /// Serves the live page and metrics here [default: 127.0.0.1:9901, or a free port if that is busy].
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<SocketAddr>,
     /// Prints the configuration that the demo runs, and ends.

@@ -63,13 +63,13 @@ impl Setup {
         let origins: Vec<String> = origins.map(|origin| format!("http://{origin}")).collect();
         writeln!(
             out,
-            "Gateway  http://{address}{}",
-            busy(self.listen, address, 8080)
+            "Watch    http://{admin}/  live, in a browser{}",
+            busy(self.admin, admin, 9901)
         )?;
         writeln!(
             out,
-            "Admin    http://{admin}{}",
-            busy(self.admin, admin, 9901)
+            "Gateway  http://{address}{}",
+            busy(self.listen, address, 8080)
         )?;
         writeln!(out, "Origins  {}", origins.join("  "))?;
         for note in &self.notes {
@@ -80,7 +80,7 @@ impl Setup {
             "\nThree clients use one route, where each API key may ask 10 times a second. Try it:\n\
              \x20 curl -i -H 'x-api-key: me' http://{address}/hello\n\
              \x20 curl -s -o /dev/null -w '%{{http_code}} ' -H 'x-api-key: me' 'http://{address}/hello?[1-40]'\n\
-             \x20 curl -s http://{admin}/metrics | grep requests_\n"
+             \x20 curl -s 'http://{admin}/explain?url=/hello&header=x-api-key:me'\n"
         )
     }
 
