@@ -67,6 +67,8 @@ pub struct Config {
 pub(crate) struct Listen {
     pub(crate) address: SocketAddr,
     pub(crate) connections_max: usize,
+    /// Open at a time in one connection of HTTP/2.
+    pub(crate) streams_max: u32,
     #[serde(serialize_with = "show::duration")]
     pub(crate) header_timeout: Duration,
     #[serde(serialize_with = "show::duration")]

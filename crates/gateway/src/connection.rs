@@ -1,6 +1,7 @@
 //! One client's connection.
 
 mod activity;
+mod h2;
 mod input;
 mod io;
 mod refuse;
@@ -17,11 +18,13 @@ use tokio::net::TcpStream;
 use tower::Service;
 
 use crate::exchange::{Peer, Request, Response};
+use crate::stack::GatewayService;
 use crate::timer::within;
 use crate::worker::Worker;
 
 pub(crate) use activity::Activity;
 use activity::{InputState, Phase};
+pub(crate) use h2::Stream;
 use input::Protocol;
 use io::ClientIo;
 use service::ConnectionService;
@@ -31,10 +34,12 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// Serves a connection until it ends; once the worker drains, for as long as requests are under
 /// way or likely to be.
-pub(crate) async fn serve<S>(stream: TcpStream, peer: Peer, worker: Arc<Worker>, stack: S)
-where
-    S: Service<Request, Response = Response, Error = std::convert::Infallible> + Clone,
-{
+pub(crate) async fn serve<S: GatewayService>(
+    stream: TcpStream,
+    peer: Peer,
+    worker: Arc<Worker>,
+    stack: S,
+) {
     let activity = Arc::new(Activity::new(worker.clock().clone()));
     let mut io = ClientIo::new(stream, activity.clone(), worker.listen());
     let grace = worker.shutdown().idle_grace;
@@ -44,8 +49,12 @@ where
     };
     match protocol {
         Some(Ok(Protocol::Http1)) => http1(&mut io, &activity, &peer, &worker, stack).await,
-        // Not spoken yet.
-        Some(Ok(Protocol::Http2)) => return,
+        Some(Ok(Protocol::Http2)) => {
+            match h2::serve(&mut io, &activity, &peer, &worker, stack).await {
+                h2::Ended::Quietly => {}
+                h2::Ended::Flooding => return,
+            }
+        }
         Some(Err(_)) | None => return,
     }
     if let Some(refused) = io.refused() {

@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use http::HeaderValue;
 use stanchion_core::Instant;
 
+use crate::problem::Problem;
+
 pub(crate) use inbound::{Inbound, Stalled};
 pub(crate) use outbound::{Ending, Note, Outbound};
 
@@ -16,6 +18,11 @@ pub(crate) type Request = http::Request<Inbound>;
 
 /// A response on its way out. Its body carries a [`Note`] along.
 pub(crate) type Response = http::Response<Outbound>;
+
+/// Stands in the extensions of a request that its connection found wrong: it is to be answered with
+/// this.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refused(pub(crate) Problem);
 
 /// Where and when a request came in.
 ///

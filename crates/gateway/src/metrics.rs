@@ -43,7 +43,16 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) accepted: Counter,
     pub(crate) accept_errors: Counter,
+    pub(crate) http2: Http2Metrics,
     pub(crate) log_lines_dropped: Counter,
+}
+
+/// The counters of clients that speak HTTP/2.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Http2Metrics {
+    pub(crate) connections: Counter,
+    pub(crate) streams: Gauge,
+    pub(crate) floods: Counter,
 }
 
 /// The counters of one endpoint.
@@ -91,6 +100,7 @@ impl Metrics {
             connections: Gauge::default(),
             accepted: Counter::default(),
             accept_errors: Counter::default(),
+            http2: Http2Metrics::default(),
             log_lines_dropped: Counter::default(),
         };
         metrics.register();
@@ -154,6 +164,21 @@ impl Metrics {
             "accept_errors",
             "Client connections that could not be accepted",
             self.accept_errors.clone(),
+        );
+        registry.register(
+            "http2_connections_accepted",
+            "Client connections that turned out to be HTTP/2",
+            self.http2.connections.clone(),
+        );
+        registry.register(
+            "http2_streams",
+            "Streams of clients open",
+            self.http2.streams.clone(),
+        );
+        registry.register(
+            "http2_floods",
+            "HTTP/2 connections closed because the client went too far",
+            self.http2.floods.clone(),
         );
         registry.register(
             "access_log_lines_dropped",

@@ -19,6 +19,7 @@ use crate::access_log::{AccessLog, LogBuffer};
 use crate::client::Clients;
 use crate::config::{Config, Listen, Shutdown};
 use crate::limit::LimitLayer;
+use crate::metrics::Http2Metrics;
 use crate::record::Recorder;
 use crate::shared::{Phase, Shared};
 use crate::stack::GatewayService;
@@ -145,6 +146,10 @@ impl Worker {
 
     pub(crate) fn clients(&self) -> &Clients {
         &self.shared.clients
+    }
+
+    pub(crate) fn http2_metrics(&self) -> &Http2Metrics {
+        &self.shared.metrics.http2
     }
 
     /// The limits of each route, in the order of the configuration.

@@ -45,6 +45,7 @@ struct File {
 struct ListenTable {
     address: Text<SocketAddr>,
     connections_max: Option<Spanned<usize>>,
+    streams_max: Option<Spanned<usize>>,
     header_timeout: Option<Written<Duration>>,
     body_timeout: Option<Written<Duration>>,
     idle_timeout: Option<Written<Duration>>,
@@ -198,6 +199,8 @@ impl Reader<'_> {
         Listen {
             address: table.address.0,
             connections_max: self.number(table.connections_max, 10_000, 1..=1_000_000),
+            streams_max: u32::try_from(self.number(table.streams_max, 100, 1..=10_000))
+                .unwrap_or(u32::MAX),
             header_timeout: self.duration(table.header_timeout, 10 * SECOND, WAIT),
             body_timeout: self.duration(table.body_timeout, 30 * SECOND, WAIT),
             idle_timeout: self.duration(table.idle_timeout, 60 * SECOND, WAIT),

@@ -1,10 +1,10 @@
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use stanchion_core::{Clock, Instant};
 
 /// What a client's connection is doing, and since when.
 ///
-/// Written by the connection's service and its input, read by both: all of them run in one task,
+/// Written by the connection's service and its input, read by both: all of them run in one thread,
 /// so the words need no ordering.
 #[derive(Debug)]
 pub(crate) struct Activity {
@@ -13,6 +13,10 @@ pub(crate) struct Activity {
     since: AtomicU64,
     input: AtomicU8,
     body_coming: AtomicBool,
+    /// Whether this is HTTP/2, where what comes in and goes out may belong to no request at all.
+    multiplexed: AtomicBool,
+    /// Streams open, in HTTP/2.
+    streams: AtomicU32,
 }
 
 /// Whether requests come in.
@@ -48,7 +52,14 @@ impl Activity {
             since,
             input: AtomicU8::new(InputState::Open as u8),
             body_coming: AtomicBool::new(false),
+            multiplexed: AtomicBool::new(false),
+            streams: AtomicU32::new(0),
         }
+    }
+
+    /// From here on only streams make a connection busy or idle.
+    pub(super) fn is_multiplexed(&self) {
+        self.multiplexed.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -91,14 +102,16 @@ impl Activity {
     }
 
     pub(crate) fn bytes_arrived(&self) {
-        if matches!(self.phase(), Phase::Fresh | Phase::Idle) {
-            self.enter(Phase::Head);
+        match self.phase() {
+            Phase::Fresh => self.enter(Phase::Head),
+            Phase::Idle if !self.multiplexed() => self.enter(Phase::Head),
+            _ => {}
         }
     }
 
     /// Bytes went out: the end of a response that is over for us, if the connection is idle.
     pub(crate) fn bytes_left(&self) {
-        if self.phase() == Phase::Idle {
+        if self.phase() == Phase::Idle && !self.multiplexed() {
             self.enter(Phase::Idle);
         }
     }
@@ -109,6 +122,21 @@ impl Activity {
 
     pub(crate) fn response_ended(&self) {
         self.enter(Phase::Idle);
+    }
+
+    pub(super) fn stream_begins(&self) {
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        self.request_begins();
+    }
+
+    pub(super) fn stream_ends(&self) {
+        if self.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.enter(Phase::Idle);
+        }
+    }
+
+    pub(super) fn multiplexed(&self) -> bool {
+        self.multiplexed.load(Ordering::Relaxed)
     }
 
     fn enter(&self, phase: Phase) {
@@ -150,5 +178,26 @@ mod tests {
         activity.request_begins();
         activity.bytes_left();
         assert_eq!(activity.phase(), Phase::Busy);
+    }
+
+    #[test]
+    fn a_connection_of_http_2_is_idle_from_the_end_of_its_last_stream() {
+        let (clock, time) = Clock::manual();
+        let activity = Activity::new(clock.clone());
+        activity.bytes_arrived();
+        assert_eq!(activity.phase(), Phase::Head);
+        activity.is_multiplexed();
+        activity.stream_begins();
+        activity.stream_begins();
+        activity.stream_ends();
+        assert_eq!(activity.phase(), Phase::Busy);
+        activity.stream_ends();
+        let ended = clock.now();
+        time.advance(Duration::from_secs(1));
+        // A ping and its answer.
+        activity.bytes_arrived();
+        activity.bytes_left();
+        assert_eq!(activity.phase(), Phase::Idle);
+        assert_eq!(activity.since(), ended);
     }
 }

@@ -62,6 +62,8 @@ impl ClientIo {
     fn read_deadline(&self) -> Option<Instant> {
         let patience = match self.activity.phase() {
             Phase::Busy => return None,
+            // Closed with a word of goodbye, by whoever serves the connection.
+            Phase::Idle if self.activity.multiplexed() => return None,
             Phase::Idle if !self.input.is_in_head() => self.idle_timeout,
             // A client that connects has something to say.
             Phase::Fresh | Phase::Head | Phase::Idle => self.header_timeout,

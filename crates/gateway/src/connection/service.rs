@@ -82,7 +82,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.answer.poll(cx))?;
-        response.body_mut().tell_end_to(this.activity.clone());
+        response.body_mut().tell_connection(this.activity.clone());
         // Nobody will read what is still to come of the body of a request that was refused.
         let refused = response.body().note().cause.is_some() && this.activity.is_body_coming();
         if refused || this.worker.is_draining() {

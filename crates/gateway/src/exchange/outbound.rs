@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::connection::Activity;
+use crate::connection::{Activity, Stream};
 use crate::record::Record;
 use crate::upstream::Lease;
 
@@ -17,7 +17,14 @@ pub(crate) struct Outbound {
     content: Content,
     note: Note,
     record: Option<Record>,
-    activity: Option<Arc<Activity>>,
+    client: Option<Client>,
+}
+
+/// Who is told how far the client took the response.
+#[derive(Debug)]
+enum Client {
+    Connection(Arc<Activity>),
+    Stream(Arc<Stream>),
 }
 
 #[derive(Debug)]
@@ -71,7 +78,7 @@ impl Outbound {
             content,
             note: Note::default(),
             record: None,
-            activity: None,
+            client: None,
         }
     }
 
@@ -89,8 +96,21 @@ impl Outbound {
     }
 
     /// Has the client's connection told when the body ends.
-    pub(crate) fn tell_end_to(&mut self, activity: Arc<Activity>) {
-        self.activity = Some(activity);
+    pub(crate) fn tell_connection(&mut self, activity: Arc<Activity>) {
+        self.client = Some(Client::Connection(activity));
+    }
+
+    /// Has the client's stream told what of the body is taken.
+    pub(crate) fn tell_stream(&mut self, stream: Arc<Stream>) {
+        self.client = Some(Client::Stream(stream));
+    }
+
+    /// Drops a content that is not to be sent; gives its length.
+    pub(crate) fn discard(&mut self) -> Option<usize> {
+        match &mut self.content {
+            Content::Full(content) => content.take().map(|bytes| bytes.len()),
+            Content::Upstream { .. } => None,
+        }
     }
 
     /// Without waiting for the body to be dropped, which may be after a slow client took it all.
@@ -133,6 +153,9 @@ impl Body for Outbound {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
+        if let Some(Client::Stream(stream)) = &this.client {
+            stream.body_asked();
+        }
         let frame = match &mut this.content {
             Content::Full(content) => content.take().map(|bytes| Ok(Frame::data(bytes))),
             Content::Upstream { incoming, .. } => {
@@ -145,6 +168,9 @@ impl Body for Outbound {
                     record.sent(data.len());
                 }
                 this.give_back_if_ended();
+                if let Some(Client::Stream(stream)) = &this.client {
+                    stream.body_given(frame.data_ref().map_or(0, Bytes::len));
+                }
             }
             Some(Err(_)) => this.end(Ending::CutByUpstream),
             None => {
@@ -179,7 +205,7 @@ impl Drop for Outbound {
         if matches!(self.content, Content::Full(_)) || self.is_end_stream() {
             self.end(Ending::Complete);
         }
-        if let Some(activity) = &self.activity {
+        if let Some(Client::Connection(activity)) = &self.client {
             activity.response_ended();
         }
     }

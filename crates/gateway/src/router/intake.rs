@@ -3,6 +3,7 @@
 use http::uri::Authority;
 use http::{HeaderValue, Method, Request, StatusCode, header};
 
+use crate::exchange::Refused;
 use crate::problem::Problem;
 
 /// The methods that are passed on without a question; others are, too.
@@ -23,6 +24,9 @@ const HOST: Problem = Problem::new(
 ///
 /// Source: RFC 9112, section 3.2.
 pub(super) fn take_in<B>(request: &mut Request<B>) -> Result<(), Problem> {
+    if let Some(Refused(problem)) = request.extensions().get() {
+        return Err(*problem);
+    }
     if matches!(*request.method(), Method::TRACE | Method::CONNECT) {
         return Err(METHOD);
     }

@@ -1,6 +1,7 @@
 //! The gateway over real sockets, with clients and origins that write and read HTTP by hand.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod http2;
 mod setup;
 mod wire;
 
@@ -9,6 +10,8 @@ mod bodies;
 mod failures;
 mod fields;
 mod framing;
+mod h2_floods;
+mod h2_in;
 mod limits;
 mod observation;
 mod page;

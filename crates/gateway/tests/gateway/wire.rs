@@ -143,6 +143,21 @@ impl Wire {
         (length > 0).then_some(chunk)
     }
 
+    /// The next bytes, as they are.
+    pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
+        self.take(count)
+    }
+
+    /// The next bytes; `None` where the connection ends instead.
+    pub(crate) fn try_bytes(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.buffer.len() < count {
+            if !self.fill() {
+                return None;
+            }
+        }
+        Some(self.take(count))
+    }
+
     fn line(&mut self) -> String {
         while find(&self.buffer, b"\r\n").is_none() {
             assert!(self.fill(), "the connection ended within a line");
