@@ -15,6 +15,13 @@ use crate::config::{Limit, LimitBy};
 use crate::exchange::{Client, Request, Response};
 use crate::problem::Problem;
 
+/// The answer to a request that has no key, where that is refused.
+pub(crate) const NO_KEY: Problem = Problem::new(
+    StatusCode::BAD_REQUEST,
+    "limit_key",
+    "the request has no key to be limited by",
+);
+
 /// One limit; its clones, and what they make, share the buckets.
 pub(crate) type LimitLayer = RateLimitLayer<Keyed<LimitKey, [u8]>, TooManyRequests<Refuse>>;
 
@@ -94,11 +101,7 @@ impl Respond<Request, Response> for Refuse {
         let problem = if status == StatusCode::TOO_MANY_REQUESTS {
             Problem::new(status, "limit", "too many requests, try again later")
         } else {
-            Problem::new(
-                status,
-                "limit_key",
-                "the request has no key to be limited by",
-            )
+            Problem { status, ..NO_KEY }
         };
         let mut response = problem.response(&request.body().origin().id);
         response.body_mut().note_mut().limit = Some(self.limit.clone());

@@ -4,10 +4,12 @@ mod question;
 
 use http::{HeaderValue, header};
 use serde::Serialize;
+use stanchion_ratelimit::MissingKey;
 
 use crate::client::Clients;
 use crate::config::{Config, HostPattern, Limit, Route, missing_word};
-use crate::limit::LimitKey;
+use crate::limit::{LimitKey, NO_KEY};
+use crate::problem::Problem;
 use crate::router::{self, Fit, Rank, Table, fit};
 
 pub(super) use question::Question;
@@ -21,7 +23,7 @@ pub(super) struct Explanation<'a> {
     request: Asked,
     /// The route that it takes.
     route: Option<&'a str>,
-    /// What the gateway answers where there is none.
+    /// What the gateway answers itself, without asking the upstream.
     answer: Option<Refusal>,
     /// What the request meets, in this order.
     steps: Vec<Step<'a>>,
@@ -74,22 +76,25 @@ pub(super) fn explain<'a>(config: &'a Config, question: Question) -> Explanation
 
     let mut steps = vec![Step::new("request_id", None, request_id(peer.trusted))];
     let winner = found.as_ref().ok().map(|index| &config.routes[*index]);
+    let mut answer = found.as_ref().err().map(Refusal::of);
     if let Some(route) = winner {
         steps.push(Step::new("route", Some(&route.id), pattern(route)));
         steps.push(Step::new("record", None, RECORD.to_owned()));
         for limit in &route.limits {
-            let key = LimitKey::new(&limit.by);
-            let has_key = key.find(&request, &client).is_some();
-            steps.push(Step::new(
-                "limit",
-                Some(&limit.name),
-                limited(limit, has_key),
-            ));
+            let has_key = LimitKey::new(&limit.by).find(&request, &client).is_some();
+            let does = limited(limit, has_key);
+            steps.push(Step::new("limit", Some(&limit.name), does));
+            if !has_key && limit.missing == MissingKey::Refuse {
+                answer = Some(Refusal::of(&NO_KEY));
+                break;
+            }
         }
-        steps.push(Step::new("fields", None, fields(peer.trusted)));
-        let upstream = &config.upstreams[route.upstream];
-        let does = format!("sends to {} in turn", upstream.endpoints.join(", "));
-        steps.push(Step::new("upstream", Some(&upstream.name), does));
+        if answer.is_none() {
+            steps.push(Step::new("fields", None, fields(peer.trusted)));
+            let upstream = &config.upstreams[route.upstream];
+            let does = format!("sends to {} in turn", upstream.endpoints.join(", "));
+            steps.push(Step::new("upstream", Some(&upstream.name), does));
+        }
     } else {
         steps.push(Step::new("record", None, RECORD.to_owned()));
     }
@@ -102,10 +107,7 @@ pub(super) fn explain<'a>(config: &'a Config, question: Question) -> Explanation
             client: client.address.to_string(),
         },
         route: winner.map(|route| &*route.id),
-        answer: found.err().map(|problem| Refusal {
-            status: problem.status.as_u16(),
-            detail: problem.detail,
-        }),
+        answer,
         steps,
         others,
         others_left_out,
@@ -206,6 +208,15 @@ fn host_of(route: &Route) -> String {
         HostPattern::Any => "every host".to_owned(),
         HostPattern::Exact(name) => format!("the host {name}"),
         HostPattern::Under(name) => format!("hosts under {name}"),
+    }
+}
+
+impl Refusal {
+    fn of(problem: &Problem) -> Self {
+        Self {
+            status: problem.status.as_u16(),
+            detail: problem.detail,
+        }
     }
 }
 
@@ -335,6 +346,22 @@ mod tests {
         assert_eq!(told["answer"]["status"], 405);
         let told = ask(CONFIG, "url=/users&header=host:a/b");
         assert_eq!(told["answer"]["status"], 400);
+    }
+
+    #[test]
+    fn the_way_ends_at_a_limit_that_refuses() {
+        let told = ask(CONFIG, "url=http://api.example.com/users");
+        assert_eq!(told["route"], "users");
+        assert_eq!(told["answer"]["status"], 400);
+        let steps = told["steps"].as_array().unwrap();
+        let last = &steps[steps.len() - 1];
+        assert_eq!(
+            (&last["name"], &last["does"]),
+            (
+                &"plan".into(),
+                &"has no key, so it is refused with 400".into()
+            )
+        );
     }
 
     #[test]

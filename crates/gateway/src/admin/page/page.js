@@ -71,7 +71,7 @@
   function nice(value) {
     if (!(value > 0)) return 1;
     const step = 10 ** Math.floor(Math.log10(value));
-    return [1, 2, 2.5, 5, 10].map((m) => m * step).find((m) => m >= value * 0.999);
+    return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((m) => m * step).find((m) => m >= value * 0.999);
   }
   // As long as what is known, up to what can be told apart.
   function secondsShown(width) {
@@ -358,12 +358,13 @@
         make("b", make("p", box, "verdict no"), "", told.detail);
         return;
       }
-      const verdict = make("p", box, told.route ? "verdict" : "verdict no");
+      const verdict = make("p", box, told.answer ? "verdict no" : "verdict");
       if (told.route) {
         verdict.append("takes the route ");
-        make("b", verdict, "", told.route);
-      } else {
-        verdict.append("is answered ");
+        make("em", verdict, "", told.route);
+      }
+      if (told.answer) {
+        verdict.append(told.route ? ", and is answered " : "is answered ");
         make("b", verdict, "", String(told.answer.status));
         verdict.append(`: ${told.answer.detail}`);
       }
