@@ -8,4 +8,7 @@ pub enum Event {
     Rejected(Rejected),
     /// A keyed limiter had no room for a new key, so the request went to the shared cell.
     Overflowed,
+    /// Redis did not decide in time, so the outage policy did.
+    #[cfg(feature = "redis")]
+    FellBack,
 }

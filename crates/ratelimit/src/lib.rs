@@ -16,6 +16,8 @@ mod limiter;
 mod locked;
 mod policy;
 mod quota;
+#[cfg(feature = "redis")]
+mod redis;
 mod sliding_window_counter;
 mod status;
 mod sync;
@@ -32,5 +34,11 @@ pub use lease::InvalidLease;
 pub use limiter::{RateLimiter, Snapshot};
 pub use policy::Policy;
 pub use quota::{InvalidQuota, Quota};
+#[cfg(feature = "redis")]
+pub use redis::{
+    InvalidRedisConfig, InvalidServers, KeyBytes, Outage, RedisConfig, RedisDecision, RedisLease,
+    RedisRateLimiter, RedisServers, RedisSnapshot, RedisStore, StoreEvent, StoreSnapshot,
+    Unavailable,
+};
 pub use sliding_window_counter::SlidingWindowCounter;
 pub use status::{Reason, Rejected, Status};

@@ -88,6 +88,17 @@ pub(crate) struct Estimate {
 }
 
 impl Estimate {
+    /// By counts that were made elsewhere; `left` is in nanoseconds.
+    #[cfg(feature = "redis")]
+    pub(crate) fn new(window: Window, previous: u64, current: u64, left: u64) -> Self {
+        Self {
+            window,
+            previous,
+            current,
+            left,
+        }
+    }
+
     pub(crate) fn limit(&self) -> u64 {
         self.window.limit
     }

@@ -148,6 +148,10 @@ pub enum Reason {
     CostAboveBurst,
     /// The request carries no key to be limited by.
     NoKey,
+    /// Nobody could decide in time, and requests are refused then; see
+    /// [`Outage`](crate::Outage).
+    #[cfg(feature = "redis")]
+    Unavailable,
 }
 
 impl Rejected {
@@ -173,6 +177,15 @@ impl Rejected {
             reason: Reason::NoKey,
             status: None,
             cost: 0,
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn unavailable(cost: u64) -> Self {
+        Self {
+            reason: Reason::Unavailable,
+            status: None,
+            cost,
         }
     }
 
@@ -213,6 +226,10 @@ impl fmt::Display for Rejected {
                 status.limit()
             ),
             (Reason::NoKey, ..) => f.write_str("the request carries no key to be limited by"),
+            #[cfg(feature = "redis")]
+            (Reason::Unavailable, ..) => {
+                f.write_str("redis could not be asked in time, and nobody decides in its place")
+            }
             _ => f.write_str("rate limit exceeded"),
         }
     }

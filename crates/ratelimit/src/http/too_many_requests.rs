@@ -93,11 +93,14 @@ impl TooManyRequests {
         }
     }
 
-    /// The status that tells a refusal: 429, or 400 where the request has no key.
+    /// The status that tells a refusal: 429, or 400 where the request has no key, or 503 where a
+    /// store of limits could not be asked.
     #[must_use]
     pub fn status(rejected: &Rejected) -> StatusCode {
         match rejected.reason() {
             Reason::NoKey => StatusCode::BAD_REQUEST,
+            #[cfg(feature = "redis")]
+            Reason::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::TOO_MANY_REQUESTS,
         }
     }

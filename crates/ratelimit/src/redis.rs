@@ -1,0 +1,28 @@
+//! Limits shared by many processes, through Redis.
+
+mod config;
+mod detector;
+mod fallback;
+mod key;
+mod key_bytes;
+mod lease;
+mod limiter;
+mod link;
+mod script;
+mod store;
+mod terms;
+
+pub use config::{InvalidRedisConfig, Outage, RedisConfig, RedisLease};
+pub use key_bytes::KeyBytes;
+pub use limiter::{RedisDecision, RedisRateLimiter, RedisSnapshot, Unavailable};
+pub use store::{InvalidServers, RedisServers, RedisStore, StoreEvent, StoreSnapshot};
+
+use crate::Status;
+
+/// The one of two that has less left.
+fn tighter(one: Option<Status>, other: Status) -> Option<Status> {
+    match one {
+        Some(one) if one.remaining() <= other.remaining() => Some(one),
+        _ => Some(other),
+    }
+}

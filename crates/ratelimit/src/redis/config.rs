@@ -1,0 +1,273 @@
+//! What a limiter on Redis is told once.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use crate::Policy;
+
+/// How a limiter on Redis limits, how long it waits, and what it does when Redis is away.
+///
+/// All instances that share a limit give it the same prefix and the same quotas. With other quotas
+/// they count apart, so while a change is rolled out the old and the new instances together may
+/// admit both quotas.
+///
+/// It is checked when a [`RedisRateLimiter`](crate::RedisRateLimiter) is built with it.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use stanchion_ratelimit::{Outage, Quota, RedisConfig, RedisLease};
+///
+/// // Two limits on each key, both or neither; 50 permits at a time are spent in this process.
+/// let config = RedisConfig::new("api", "100/s".parse::<Quota>()?)
+///     .and("daily", "100000/d".parse::<Quota>()?)
+///     .with_deadline(Duration::from_millis(5))
+///     .leased(RedisLease::new(50, Duration::from_millis(100)))
+///     .on_outage(Outage::Local { instances: 3, max_keys: 10_000 });
+/// # Ok::<(), stanchion_ratelimit::InvalidQuota>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a configuration does nothing until a limiter is built with it"]
+pub struct RedisConfig {
+    pub(super) prefix: String,
+    pub(super) limits: Vec<Limit>,
+    pub(super) one_slot: bool,
+    pub(super) deadline: Duration,
+    pub(super) lease: Option<RedisLease>,
+    pub(super) outage: Outage,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Limit {
+    pub(super) name: String,
+    pub(super) policy: Policy,
+    /// All keys together have one.
+    pub(super) shared: bool,
+}
+
+/// Permits drawn a batch at a time, and spent without asking Redis.
+///
+/// What is drawn counts as spent in Redis at once. So in any stretch of time the instances together
+/// admit at most one `batch` of each instance more than the quota: what they had drawn before.
+/// Unspent permits lapse when the `ttl` of the last draw is over, so less may be admitted where
+/// keys are rarely used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RedisLease {
+    pub(super) batch: u64,
+    pub(super) ttl: Duration,
+    pub(super) max_keys: usize,
+}
+
+impl RedisLease {
+    /// Draws up to `batch` permits of a key, from 1 to the smallest burst or limit, to be spent within `ttl`.
+    #[must_use]
+    pub const fn new(batch: u64, ttl: Duration) -> Self {
+        Self {
+            batch,
+            ttl,
+            max_keys: 10_000,
+        }
+    }
+
+    /// How many keys may hold permits at once; others ask Redis on each call. Default: 10,000. A key
+    /// takes some 200 bytes.
+    #[must_use]
+    pub const fn with_max_keys(mut self, max_keys: usize) -> Self {
+        self.max_keys = max_keys;
+        self
+    }
+}
+
+/// What becomes of a request on which Redis does not decide in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outage {
+    /// It is admitted, uncounted: nobody is locked out, and nothing is limited.
+    #[default]
+    Open,
+    /// It is refused, with [`Reason::Unavailable`](crate::Reason::Unavailable).
+    Closed,
+    /// Token buckets in this process decide, with this instance's share of each limit: the same count
+    /// in `instances` times the period, and as much less at once (but at least 1).
+    ///
+    /// It is kept warm: what Redis admits is taken from it too, so a client that has used its share
+    /// does not begin anew when Redis goes.
+    Local {
+        /// How many instances share the limits.
+        instances: u32,
+        /// How many keys the limiter is built for; see [`KeyedRateLimiter`](crate::KeyedRateLimiter).
+        max_keys: usize,
+    },
+}
+
+/// The most limits that one limiter has.
+const LIMITS_MAX: usize = 8;
+const DEADLINE: Duration = Duration::from_millis(10);
+const DEADLINE_MAX: Duration = Duration::from_secs(60);
+const TTL_MAX: Duration = Duration::from_secs(3_600);
+
+impl RedisConfig {
+    /// One limit on each key: a [`Quota`](crate::Quota), a [`FixedWindow`](crate::FixedWindow) or a
+    /// [`SlidingWindowCounter`](crate::SlidingWindowCounter). The other policies keep their state in
+    /// one process.
+    ///
+    /// `prefix` begins the names of all keys in Redis: 1 to 64 letters, digits and `-._@/`.
+    pub fn new(prefix: &str, policy: impl Into<Policy>) -> Self {
+        let limit = Limit {
+            name: "default".to_owned(),
+            policy: policy.into(),
+            shared: false,
+        };
+        Self {
+            prefix: prefix.to_owned(),
+            limits: vec![limit],
+            one_slot: false,
+            deadline: DEADLINE,
+            lease: None,
+            outage: Outage::default(),
+        }
+    }
+
+    /// One more limit on each key; a request passes all limits, or takes from none. Up to 8.
+    pub fn and(self, name: &str, policy: impl Into<Policy>) -> Self {
+        self.with_limit(name, policy.into(), false)
+    }
+
+    /// One more limit, on all keys together. Takes [`in_one_slot`](Self::in_one_slot), since
+    /// what is decided in one step has to lie on one node.
+    pub fn and_shared(self, name: &str, policy: impl Into<Policy>) -> Self {
+        self.with_limit(name, policy.into(), true)
+    }
+
+    fn with_limit(mut self, name: &str, policy: Policy, shared: bool) -> Self {
+        self.limits.push(Limit {
+            name: name.to_owned(),
+            policy,
+            shared,
+        });
+        self
+    }
+
+    /// Keeps all keys of this limiter in one slot, so that in a cluster one node has all its work.
+    /// Default: each key has a slot of its own.
+    pub fn in_one_slot(mut self) -> Self {
+        self.one_slot = true;
+        self
+    }
+
+    /// How long a call waits for Redis, which is never asked twice: more than 0, up to a minute.
+    /// Default: 10 ms. (Tokio's timer may add one.)
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Draws permits in batches. Default: each call asks Redis.
+    pub fn leased(mut self, lease: RedisLease) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    /// What becomes of a request when Redis does not decide in time. Default: [`Outage::Open`].
+    pub fn on_outage(mut self, outage: Outage) -> Self {
+        self.outage = outage;
+        self
+    }
+
+    /// Checks all that can be checked without the terms of the policies.
+    pub(super) fn check(&self) -> Result<(), InvalidRedisConfig> {
+        let wrong = |field: &'static str, value: String, allowed: &str| {
+            Err(InvalidRedisConfig::new(field, value, allowed))
+        };
+        if !super::key::valid_prefix(&self.prefix) {
+            let allowed = "1 to 64 letters, digits and \"-._@/\"";
+            return wrong("prefix", format!("{:?}", self.prefix), allowed);
+        }
+        if self.limits.len() > LIMITS_MAX {
+            return wrong("limits", self.limits.len().to_string(), "at most 8");
+        }
+        for (index, limit) in self.limits.iter().enumerate() {
+            if self.limits[..index]
+                .iter()
+                .any(|other| other.name == limit.name)
+            {
+                return wrong("name", format!("{:?}", limit.name), "used once");
+            }
+            if limit.shared && !self.one_slot {
+                let allowed = "for each key, or all keys in one slot: limits that are decided \
+                               together have to share a hash tag";
+                return wrong(
+                    "limit",
+                    format!("{:?}, shared by all keys", limit.name),
+                    allowed,
+                );
+            }
+        }
+        if self.deadline.is_zero() || self.deadline > DEADLINE_MAX {
+            return wrong(
+                "deadline",
+                format!("{:?}", self.deadline),
+                "more than 0, at most 60s",
+            );
+        }
+        if let Some(lease) = &self.lease {
+            let bursts = self.limits.iter().map(|limit| limit.policy.limit());
+            let burst = bursts.min().unwrap_or(u64::MAX);
+            if !(1..=burst).contains(&lease.batch) {
+                let allowed = format!("from 1 to the smallest limit, {burst}");
+                return wrong("batch", lease.batch.to_string(), &allowed);
+            }
+            if lease.ttl.is_zero() || lease.ttl > TTL_MAX {
+                return wrong(
+                    "ttl",
+                    format!("{:?}", lease.ttl),
+                    "more than 0, at most 1 hour",
+                );
+            }
+            if lease.max_keys == 0 {
+                return wrong("max_keys", "0".to_owned(), "at least 1");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A configuration that no limiter can be built with; its message names the field, the value, and
+/// what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidRedisConfig {
+    field: &'static str,
+    value: String,
+    allowed: String,
+}
+
+impl InvalidRedisConfig {
+    pub(super) fn new(field: &'static str, value: String, allowed: impl Into<String>) -> Self {
+        Self {
+            field,
+            value,
+            allowed: allowed.into(),
+        }
+    }
+
+    /// The field that is wrong.
+    #[must_use]
+    pub fn field(&self) -> &'static str {
+        self.field
+    }
+}
+
+impl fmt::Display for InvalidRedisConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            field,
+            value,
+            allowed,
+        } = self;
+        write!(f, "{field} is {value}, must be {allowed}")
+    }
+}
+
+impl Error for InvalidRedisConfig {}
