@@ -1,6 +1,7 @@
 //! The limiter as a tower layer.
 
 mod answer;
+mod deciding;
 mod future;
 mod limit;
 mod service;
@@ -15,6 +16,7 @@ use crate::{KeyedRateLimiter, Policy, RateLimiter};
 #[cfg(feature = "http")]
 pub(crate) use answer::private::Sealed;
 pub use answer::{Answer, BoxError, Fail, RespondWith};
+pub use deciding::{AsyncRateLimit, AsyncRateLimitLayer, AsyncResponseFuture};
 pub use future::ResponseFuture;
 #[cfg(feature = "http")]
 pub(crate) use limit::private::Sealed as Quoted;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod algorithm;
+mod async_limiter;
 mod cell;
 mod event;
 mod fixed_window;
@@ -22,13 +23,14 @@ mod sliding_window_counter;
 mod status;
 mod sync;
 
+pub use async_limiter::AsyncLimiter;
 pub use event::Event;
 pub use fixed_window::FixedWindow;
 pub use keyed::{InvalidMaxKeys, KeyedRateLimiter, KeyedSnapshot};
 #[cfg(feature = "tower")]
 pub use layer::{
-    Answer, BoxError, Fail, Isolate, Keyed, Limit, MissingKey, Propagate, RateLimit,
-    RateLimitLayer, RespondWith, ResponseFuture,
+    Answer, AsyncRateLimit, AsyncRateLimitLayer, AsyncResponseFuture, BoxError, Fail, Isolate,
+    Keyed, Limit, MissingKey, Propagate, RateLimit, RateLimitLayer, RespondWith, ResponseFuture,
 };
 pub use lease::InvalidLease;
 pub use limiter::{RateLimiter, Snapshot};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 
 use super::fields;
-use crate::layer::{Answer, Closure, Fail, Quoted, RateLimitLayer, Sealed};
+use crate::layer::{Answer, AsyncRateLimitLayer, Closure, Fail, Quoted, RateLimitLayer, Sealed};
 use crate::{Policy, Reason, Rejected, Status};
 
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -53,6 +53,16 @@ impl<L: Quoted, R> RateLimitLayer<L, Fail, R> {
         self,
         answer: TooManyRequests<F>,
     ) -> RateLimitLayer<L, TooManyRequests<F>, R> {
+        self.answer(answer)
+    }
+}
+
+impl<L, E, R> AsyncRateLimitLayer<L, E, Fail, R> {
+    /// Answers a refused request in HTTP's terms, and tells each client where it stands.
+    pub fn http_with<F>(
+        self,
+        answer: TooManyRequests<F>,
+    ) -> AsyncRateLimitLayer<L, E, TooManyRequests<F>, R> {
         self.answer(answer)
     }
 }

@@ -22,7 +22,7 @@ pub struct Isolate;
 #[derive(Debug, Default)]
 pub struct Propagate {
     /// The inner service was polled ready, and not called since.
-    ready: bool,
+    pub(super) ready: bool,
 }
 
 /// Readiness belongs to one instance: a clone has to be polled itself.

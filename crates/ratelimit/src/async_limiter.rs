@@ -1,0 +1,63 @@
+use std::future::{Future, Ready, ready};
+use std::hash::Hash;
+
+use crate::{KeyedRateLimiter, RateLimiter, Rejected, Status};
+
+/// Decides on requests by their key, at once or after asking elsewhere: what the limiters of this
+/// process and those on Redis have in common.
+///
+/// Code that is generic over it limits in one process today, and over many tomorrow. A
+/// [`RateLimiter`] has one bucket for all keys.
+///
+/// # Examples
+///
+/// ```
+/// use stanchion_ratelimit::{AsyncLimiter, KeyedRateLimiter, Quota};
+///
+/// async fn send(limiter: &impl AsyncLimiter<str>, to: &str) -> bool {
+///     limiter.decide(to, 1).await.is_ok()
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let quota: Quota = "1/m".parse()?;
+/// let limiter = KeyedRateLimiter::<str>::new(quota, 1_000)?;
+/// assert!(send(&limiter, "anna").await);
+/// assert!(!send(&limiter, "anna").await);
+/// # Ok(())
+/// # }
+/// ```
+pub trait AsyncLimiter<K: ?Sized> {
+    /// The decision to wait for. It borrows nothing.
+    ///
+    /// The status is `None` where the request was admitted uncounted.
+    type Decision: Future<Output = Result<Option<Status>, Rejected>>;
+
+    /// Admits a request of `key` of this cost, whole or not at all.
+    fn decide(&self, key: &K, cost: u64) -> Self::Decision;
+}
+
+impl<K: ?Sized> AsyncLimiter<K> for RateLimiter {
+    type Decision = Ready<Result<Option<Status>, Rejected>>;
+
+    fn decide(&self, _key: &K, cost: u64) -> Self::Decision {
+        ready(self.check_n(cost).map(Some))
+    }
+}
+
+impl<K: Hash + ?Sized> AsyncLimiter<K> for KeyedRateLimiter<K> {
+    type Decision = Ready<Result<Option<Status>, Rejected>>;
+
+    fn decide(&self, key: &K, cost: u64) -> Self::Decision {
+        ready(self.check_n(key, cost).map(Some))
+    }
+}
+
+#[cfg(feature = "redis")]
+impl<K: crate::KeyBytes + ?Sized> AsyncLimiter<K> for crate::RedisRateLimiter {
+    type Decision = crate::RedisDecision;
+
+    fn decide(&self, key: &K, cost: u64) -> Self::Decision {
+        self.check_n(key, cost)
+    }
+}

@@ -1,0 +1,420 @@
+//! The layer for limiters that may have to ask elsewhere: the decision is awaited in the call's future.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+use stanchion_core::KeyExtractor;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{Answer, Closure, Fail, Isolate, Propagate, RespondWith, ResponseFuture};
+use crate::{AsyncLimiter, Rejected, Status};
+
+/// Limits the rate of each key by a limiter that may have to ask elsewhere, such as one on Redis.
+///
+/// It is [`RateLimitLayer`](crate::RateLimitLayer) for any [`AsyncLimiter`]: the layer holds the
+/// limiter, so all services that it makes share it; a request is refused before the inner service
+/// is called, as an error or by [`respond_with`](Self::respond_with). The response future decides
+/// first, for as long as the limiter waits at most.
+///
+/// By default the service is always ready, and an admitted request readies and calls a clone of
+/// the inner service; see [`propagate_readiness`](Self::propagate_readiness).
+#[must_use = "a layer does nothing until it wraps a service"]
+pub struct AsyncRateLimitLayer<L, E, A = Fail, R = Isolate> {
+    limit: AsyncLimit<L, E>,
+    answer: A,
+    readiness: R,
+}
+
+/// A limiter, and what finds the key.
+struct AsyncLimit<L, E> {
+    limiter: L,
+    extractor: Arc<E>,
+    pass_without_key: bool,
+}
+
+impl<L, E> AsyncRateLimitLayer<L, E> {
+    /// A limit for each key that `extractor` finds. A request without a key is refused.
+    pub fn keyed<Req>(limiter: L, extractor: E) -> Self
+    where
+        E: KeyExtractor<Req>,
+        L: AsyncLimiter<E::Key>,
+    {
+        Self {
+            limit: AsyncLimit {
+                limiter,
+                extractor: Arc::new(extractor),
+                pass_without_key: false,
+            },
+            answer: Fail,
+            readiness: Isolate,
+        }
+    }
+}
+
+impl<L, E, A, R> AsyncRateLimitLayer<L, E, A, R> {
+    /// Lets requests without a key pass uncounted. By default they are refused.
+    pub fn pass_without_key(mut self) -> Self {
+        self.limit.pass_without_key = true;
+        self
+    }
+}
+
+impl<L, E, R> AsyncRateLimitLayer<L, E, Fail, R> {
+    /// Answers a refused request with `respond(&rejected, request)` instead of an error.
+    pub fn respond_with<F>(self, respond: F) -> AsyncRateLimitLayer<L, E, RespondWith<F>, R> {
+        self.answer(RespondWith::new(respond))
+    }
+
+    pub(crate) fn answer<A>(self, answer: A) -> AsyncRateLimitLayer<L, E, A, R> {
+        AsyncRateLimitLayer {
+            limit: self.limit,
+            answer,
+            readiness: self.readiness,
+        }
+    }
+}
+
+impl<L, E, A> AsyncRateLimitLayer<L, E, A, Isolate> {
+    /// Passes the inner service's readiness on: `poll_ready` polls it, and an admitted request calls
+    /// the very instance that was readied.
+    ///
+    /// That instance goes with the request while the decision is awaited, and a clone takes its
+    /// place. With a refusal it is dropped, and what it had reserved is free again.
+    pub fn propagate_readiness(self) -> AsyncRateLimitLayer<L, E, A, Propagate> {
+        AsyncRateLimitLayer {
+            limit: self.limit,
+            answer: self.answer,
+            readiness: Propagate::default(),
+        }
+    }
+}
+
+impl<S, L, E, A, R> Layer<S> for AsyncRateLimitLayer<L, E, A, R>
+where
+    L: Clone,
+    A: Clone,
+    R: Clone,
+{
+    type Service = AsyncRateLimit<S, L, E, A, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        AsyncRateLimit {
+            inner,
+            limit: self.limit.clone(),
+            answer: self.answer.clone(),
+            readiness: self.readiness.clone(),
+        }
+    }
+}
+
+/// The service that [`AsyncRateLimitLayer`] makes; clones share the limiter.
+pub struct AsyncRateLimit<S, L, E, A = Fail, R = Isolate> {
+    inner: S,
+    limit: AsyncLimit<L, E>,
+    answer: A,
+    readiness: R,
+}
+
+impl<S, L, E, A, R> AsyncRateLimit<S, L, E, A, R> {
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service. Calling it goes round the limit.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service, out of the limit.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<L, E> AsyncLimit<L, E> {
+    fn decide<Req, K>(&self, request: &Req) -> Decision<L::Decision>
+    where
+        E: KeyExtractor<Req, Key = K>,
+        L: AsyncLimiter<K>,
+        K: ToOwned + ?Sized,
+    {
+        match self.extractor.extract(request) {
+            Some(key) => Decision::Asking {
+                decision: self.limiter.decide(&*key, 1),
+            },
+            None if self.pass_without_key => Decision::Known { result: Ok(None) },
+            None => Decision::Known {
+                result: Err(Rejected::no_key()),
+            },
+        }
+    }
+}
+
+impl<S, L, E, A, Req, K> Service<Req> for AsyncRateLimit<S, L, E, A, Isolate>
+where
+    S: Service<Req> + Clone,
+    E: KeyExtractor<Req, Key = K>,
+    L: AsyncLimiter<K>,
+    A: Answer<Req, S::Response, S::Error> + Clone,
+    K: ToOwned + ?Sized,
+{
+    type Response = S::Response;
+    type Error = A::Error;
+    type Future = AsyncResponseFuture<S, Req, A, L::Decision>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), A::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let decision = self.limit.decide(&request);
+        let call = Call {
+            service: self.inner.clone(),
+            ready: false,
+            request,
+            answer: self.answer.clone(),
+        };
+        AsyncResponseFuture::new(decision, call)
+    }
+}
+
+/// # Panics
+///
+/// `call` panics where it is not preceded by a `poll_ready` that was ready, as tower's contract
+/// has it.
+impl<S, L, E, A, Req, K> Service<Req> for AsyncRateLimit<S, L, E, A, Propagate>
+where
+    S: Service<Req> + Clone,
+    E: KeyExtractor<Req, Key = K>,
+    L: AsyncLimiter<K>,
+    A: Answer<Req, S::Response, S::Error> + Clone,
+    K: ToOwned + ?Sized,
+{
+    type Response = S::Response;
+    type Error = A::Error;
+    type Future = AsyncResponseFuture<S, Req, A, L::Decision>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), A::Error>> {
+        if !self.readiness.ready {
+            ready!(self.inner.poll_ready(context)).map_err(A::error)?;
+            self.readiness.ready = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        assert!(self.readiness.ready, "call without poll_ready");
+        self.readiness.ready = false;
+        let decision = self.limit.decide(&request);
+        let clone = self.inner.clone();
+        let call = Call {
+            service: std::mem::replace(&mut self.inner, clone),
+            ready: true,
+            request,
+            answer: self.answer.clone(),
+        };
+        AsyncResponseFuture::new(decision, call)
+    }
+}
+
+/// What is done with a request that is admitted.
+struct Call<S, Req, A> {
+    service: S,
+    /// The service was polled ready.
+    ready: bool,
+    request: Req,
+    answer: A,
+}
+
+impl<S, Req, A> Call<S, Req, A>
+where
+    S: Service<Req>,
+    A: Answer<Req, S::Response, S::Error>,
+{
+    fn go_on(mut self, decided: Result<Option<Status>, Rejected>) -> ResponseFuture<S, Req, A> {
+        match decided {
+            Ok(status) => {
+                let note = self.answer.note(status);
+                if self.ready {
+                    ResponseFuture::called(self.service.call(self.request), note)
+                } else {
+                    ResponseFuture::ready_then_call(self.service, self.request, note)
+                }
+            }
+            Err(rejected) => ResponseFuture::refused(self.answer.refuse(&rejected, self.request)),
+        }
+    }
+}
+
+pin_project! {
+    /// The response of an [`AsyncRateLimit`] service.
+    ///
+    /// # Panics
+    ///
+    /// When polled again after it is complete.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops the decision or the inner call, and what the inner service had reserved.
+    /// What the limiter took stays taken.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct AsyncResponseFuture<S, Req, A, D>
+    where
+        S: Service<Req>,
+        A: Answer<Req, S::Response, S::Error>,
+    {
+        #[pin]
+        state: State<Decision<D>, Call<S, Req, A>, ResponseFuture<S, Req, A>>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<D, C, F> {
+        Deciding { #[pin] decision: D, call: Option<C> },
+        Responding { #[pin] future: F },
+    }
+}
+
+pin_project! {
+    #[project = DecisionProjection]
+    enum Decision<D> {
+        Known { result: Result<Option<Status>, Rejected> },
+        Asking { #[pin] decision: D },
+    }
+}
+
+impl<D> Future for Decision<D>
+where
+    D: Future<Output = Result<Option<Status>, Rejected>>,
+{
+    type Output = D::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<D::Output> {
+        match self.project() {
+            DecisionProjection::Known { result } => Poll::Ready(*result),
+            DecisionProjection::Asking { decision } => decision.poll(context),
+        }
+    }
+}
+
+impl<S, Req, A, D> AsyncResponseFuture<S, Req, A, D>
+where
+    S: Service<Req>,
+    A: Answer<Req, S::Response, S::Error>,
+{
+    fn new(decision: Decision<D>, call: Call<S, Req, A>) -> Self {
+        Self {
+            state: State::Deciding {
+                decision,
+                call: Some(call),
+            },
+        }
+    }
+}
+
+impl<S, Req, A, D> Future for AsyncResponseFuture<S, Req, A, D>
+where
+    S: Service<Req>,
+    A: Answer<Req, S::Response, S::Error>,
+    D: Future<Output = Result<Option<Status>, Rejected>>,
+{
+    type Output = Result<S::Response, A::Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let future = match this.state.as_mut().project() {
+                StateProjection::Responding { future } => return future.poll(context),
+                StateProjection::Deciding { decision, call } => {
+                    let decided = ready!(decision.poll(context));
+                    let call = call.take().expect("a request is decided once");
+                    call.go_on(decided)
+                }
+            };
+            this.state.set(State::Responding { future });
+        }
+    }
+}
+
+impl<S, Req, A, D> fmt::Debug for AsyncResponseFuture<S, Req, A, D>
+where
+    S: Service<Req>,
+    A: Answer<Req, S::Response, S::Error>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut tuple = f.debug_tuple("AsyncResponseFuture");
+        match &self.state {
+            State::Deciding { .. } => tuple.field(&"Deciding"),
+            State::Responding { future } => tuple.field(future),
+        };
+        tuple.finish()
+    }
+}
+
+impl<L: Clone, E> Clone for AsyncLimit<L, E> {
+    fn clone(&self) -> Self {
+        Self {
+            limiter: self.limiter.clone(),
+            extractor: self.extractor.clone(),
+            pass_without_key: self.pass_without_key,
+        }
+    }
+}
+
+impl<L: fmt::Debug, E> fmt::Debug for AsyncLimit<L, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncLimit")
+            .field("limiter", &self.limiter)
+            .field("extractor", &Closure::of(&*self.extractor))
+            .finish_non_exhaustive()
+    }
+}
+
+impl<L: Clone, E, A: Clone, R: Clone> Clone for AsyncRateLimitLayer<L, E, A, R> {
+    fn clone(&self) -> Self {
+        Self {
+            limit: self.limit.clone(),
+            answer: self.answer.clone(),
+            readiness: self.readiness.clone(),
+        }
+    }
+}
+
+impl<L: fmt::Debug, E, A: fmt::Debug, R> fmt::Debug for AsyncRateLimitLayer<L, E, A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncRateLimitLayer")
+            .field("limit", &self.limit)
+            .field("answer", &self.answer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Clone, L: Clone, E, A: Clone, R: Clone> Clone for AsyncRateLimit<S, L, E, A, R> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            limit: self.limit.clone(),
+            answer: self.answer.clone(),
+            readiness: self.readiness.clone(),
+        }
+    }
+}
+
+impl<S: fmt::Debug, L: fmt::Debug, E, A: fmt::Debug, R> fmt::Debug
+    for AsyncRateLimit<S, L, E, A, R>
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncRateLimit")
+            .field("inner", &self.inner)
+            .field("limit", &self.limit)
+            .field("answer", &self.answer)
+            .finish_non_exhaustive()
+    }
+}
