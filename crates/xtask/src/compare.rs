@@ -9,19 +9,28 @@ use crate::debian::{self, Program};
 use crate::workspace::{Package, Target, Workspace};
 
 /// The programs that the comparison of an area starts; an area that is not here needs none.
-const PROGRAMS: &[(&str, &[Program])] = &[(
-    "gateway",
-    &[
-        Program {
-            name: "nginx",
-            package: "nginx",
-        },
-        Program {
-            name: "wrk",
-            package: "wrk",
-        },
-    ],
-)];
+const PROGRAMS: &[(&str, &[Program])] = &[
+    (
+        "gateway",
+        &[
+            Program {
+                name: "nginx",
+                package: "nginx",
+            },
+            Program {
+                name: "wrk",
+                package: "wrk",
+            },
+        ],
+    ),
+    (
+        "ratelimit",
+        &[Program {
+            name: "redis-server",
+            package: "redis-server",
+        }],
+    ),
+];
 
 /// What `cargo xtask compare` takes.
 #[derive(Debug, clap::Args)]

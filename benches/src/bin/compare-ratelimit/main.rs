@@ -9,6 +9,7 @@ mod clock;
 mod http;
 mod keyed;
 mod layer;
+mod redis;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         keyed::cases,
         layer::cases,
         http::cases,
+        redis::cases,
         clock::cases,
     ] {
         for case in cases() {
