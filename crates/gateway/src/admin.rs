@@ -82,7 +82,7 @@ async fn lead_shutdown(admin: Arc<Admin>) {
     shared.leave.notified().await;
     shared.ready.store(false, Ordering::Relaxed);
     admin.tell();
-    let times = &shared.config.shutdown;
+    let times = shared.snapshot().config.shutdown.clone();
     shared.clock.sleep(times.announce).await;
     shared.drain(shared.clock.now() + times.deadline);
 }

@@ -18,14 +18,11 @@ impl Clients {
         Self { trusted }
     }
 
-    /// The other end of a new connection.
-    pub(crate) fn peer(&self, address: SocketAddr) -> Peer {
-        let address = address.ip().to_canonical();
-        let text = address.to_string();
+    /// The other end of a connection, as it stands with these clients.
+    pub(crate) fn judge(&self, peer: &Peer) -> Peer {
         Peer {
-            address,
-            text: HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("unknown")),
-            trusted: self.trusts(address),
+            trusted: self.trusts(peer.address),
+            ..peer.clone()
         }
     }
 
@@ -53,6 +50,19 @@ impl Clients {
     }
 }
 
+impl Peer {
+    /// The other end of a new connection, not trusted yet.
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        let address = address.ip().to_canonical();
+        let text = address.to_string();
+        Self {
+            address,
+            text: HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("unknown")),
+            trusted: false,
+        }
+    }
+}
+
 fn address(entry: &[u8]) -> Option<IpAddr> {
     let entry = std::str::from_utf8(entry.trim_ascii()).ok()?;
     let address = match entry.parse::<SocketAddr>() {
@@ -72,7 +82,8 @@ mod tests {
         for field in fields {
             headers.append("x-forwarded-for", HeaderValue::from_static(field));
         }
-        let peer = clients.peer(SocketAddr::new(peer.parse().unwrap(), 1));
+        let peer = Peer::new(SocketAddr::new(peer.parse().unwrap(), 1));
+        let peer = clients.judge(&peer);
         clients.find(&peer, &headers).address.to_string()
     }
 

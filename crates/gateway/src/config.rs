@@ -3,7 +3,9 @@
 mod error;
 mod field;
 mod file;
+mod running;
 mod show;
+mod source;
 mod text;
 
 use std::fmt;
@@ -22,6 +24,7 @@ use crate::guard;
 
 pub use error::{ConfigError, Mistake, ReadError};
 pub(crate) use show::missing_word;
+pub(crate) use source::Source;
 
 /// The configuration of one gateway; clones copy.
 ///
@@ -60,10 +63,20 @@ pub struct Config {
     pub(crate) shutdown: Shutdown,
     pub(crate) upstreams: Vec<Upstream>,
     pub(crate) routes: Vec<Route>,
+    /// Where it was read from, if from a file.
+    pub(crate) source: Option<Source>,
+    pub(crate) overrides: Overrides,
+}
+
+/// What was said besides the file, and holds for its next versions too.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Overrides {
+    listen: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
 }
 
 /// Where clients come in, and how long each of them may take.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Listen {
     pub(crate) address: SocketAddr,
     pub(crate) connections_max: usize,
@@ -106,7 +119,7 @@ pub(crate) enum EncodedSlash {
 }
 
 /// Where the operators come in.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Admin {
     pub(crate) address: SocketAddr,
     /// The file of the token that changes need.
@@ -126,7 +139,7 @@ pub(crate) enum LogTarget {
 }
 
 /// How the gateway takes its leave.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Shutdown {
     #[serde(serialize_with = "show::duration")]
     pub(crate) announce: Duration,
@@ -137,7 +150,7 @@ pub(crate) struct Shutdown {
 }
 
 /// Servers that can answer the same requests.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Upstream {
     #[serde(skip)]
     pub(crate) name: Arc<str>,
@@ -155,7 +168,7 @@ pub(crate) struct Upstream {
 }
 
 /// Which requests go to which upstream, and under which limits.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Route {
     #[serde(serialize_with = "show::name")]
     pub(crate) id: Arc<str>,
@@ -195,7 +208,7 @@ impl HostPattern {
 }
 
 /// One limit on the requests of a route.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Limit {
     /// The policy's name in fields, metrics and the log.
     #[serde(serialize_with = "show::name")]
@@ -235,21 +248,36 @@ impl Config {
     /// When the file cannot be read, or its text is refused by [`from_toml`](Self::from_toml).
     pub fn read(path: impl AsRef<Path>) -> Result<Self, ReadError> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|error| ReadError::io(path, error))?;
-        Self::from_toml(&text).map_err(|error| ReadError::mistakes(path, error))
+        Self::from_source(path, Source::text(path)?)
     }
 
-    /// Takes another address for the clients' listener. Port 0 takes a free port.
+    /// Reads a configuration from what a file says.
+    pub(crate) fn from_source(path: &Path, text: Arc<str>) -> Result<Self, ReadError> {
+        let mut config =
+            Self::from_toml(&text).map_err(|error| ReadError::mistakes(path, error))?;
+        config.source = Some(Source {
+            path: path.to_owned(),
+            text,
+            watched: false,
+        });
+        Ok(config)
+    }
+
+    /// Takes another address for the clients' listener, whatever the file says now and later. Port
+    /// 0 takes a free port.
     #[must_use]
     pub fn with_listen_address(mut self, address: SocketAddr) -> Self {
         self.listen.address = address;
+        self.overrides.listen = Some(address);
         self
     }
 
-    /// Takes another address for the admin listener. Port 0 takes a free port.
+    /// Takes another address for the admin listener, whatever the file says now and later. Port 0
+    /// takes a free port.
     #[must_use]
     pub fn with_admin_address(mut self, address: SocketAddr) -> Self {
         self.admin.address = address;
+        self.overrides.admin = Some(address);
         self
     }
 

@@ -15,12 +15,12 @@ use std::task::{Context, Poll};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tower::Service;
 
-use crate::exchange::{Peer, Request, Response};
+use crate::exchange::Peer;
+use crate::guard;
 use crate::stack::GatewayService;
 use crate::timer::within;
-use crate::worker::Worker;
+use crate::worker::{Current, Worker};
 
 pub(crate) use activity::Activity;
 use activity::{InputState, Phase};
@@ -34,23 +34,34 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// Serves a connection until it ends; once the worker drains, for as long as requests are under
 /// way or likely to be.
+///
+/// Each request is served by what is in force when its head was read; the times and bounds of the
+/// connection itself stay as they were when it came.
 pub(crate) async fn serve<S: GatewayService>(
     stream: TcpStream,
     peer: Peer,
     worker: Arc<Worker>,
-    stack: S,
+    current: Arc<Current<S>>,
 ) {
     let activity = Arc::new(Activity::new(worker.clock().clone()));
-    let mut io = ClientIo::new(stream, activity.clone(), worker.listen());
-    let grace = worker.shutdown().idle_grace;
+    let (mut io, heads) = {
+        let serving = current.load();
+        let listen = &serving.snapshot.config.listen;
+        let io = ClientIo::new(stream, activity.clone(), listen);
+        (io, listen.heads)
+    };
     let protocol = match before_drain(&worker, io.protocol()).await {
         Some(protocol) => Some(protocol),
-        None => within(worker.clock(), grace, io.protocol()).await,
+        None => within(worker.clock(), worker.idle_grace(), io.protocol()).await,
     };
     match protocol {
-        Some(Ok(Protocol::Http1)) => http1(&mut io, &activity, &peer, &worker, stack).await,
+        Some(Ok(Protocol::Http1)) => {
+            let service =
+                ConnectionService::new(current, peer.clone(), activity.clone(), worker.clone());
+            http1(&mut io, heads, &activity, &worker, service).await;
+        }
         Some(Ok(Protocol::Http2)) => {
-            match h2::serve(&mut io, &activity, &peer, &worker, stack).await {
+            match h2::serve(&mut io, &activity, &peer, &worker, current).await {
                 h2::Ended::Quietly => {}
                 h2::Ended::Flooding => return,
             }
@@ -64,17 +75,13 @@ pub(crate) async fn serve<S: GatewayService>(
 }
 
 /// Answers requests until the connection is to be closed.
-async fn http1<S>(
+async fn http1<S: GatewayService>(
     io: &mut ClientIo,
-    activity: &Arc<Activity>,
-    peer: &Peer,
-    worker: &Arc<Worker>,
-    stack: S,
-) where
-    S: Service<Request, Response = Response, Error = std::convert::Infallible> + Clone,
-{
-    let service = ConnectionService::new(stack, peer.clone(), activity.clone(), worker.clone());
-    let heads = worker.listen().heads;
+    heads: guard::Limits,
+    activity: &Activity,
+    worker: &Worker,
+    service: ConnectionService<S>,
+) {
     // The guard has the last word on the size of heads; hyper's limit stands beyond it.
     let buffer_bytes_max = BUFFER_BYTES_MAX.max(heads.head_bytes_max + 1024);
     let connection = http1::Builder::new()
@@ -92,7 +99,7 @@ async fn http1<S>(
 
     // The client does not know yet. A request that is on its way, or that comes within the grace,
     // is answered with `Connection: close`, which ends the connection with nothing lost.
-    let grace = worker.shutdown().idle_grace;
+    let grace = worker.idle_grace();
     let next = std::future::poll_fn(|cx| poll_http1(connection.as_mut(), activity, cx));
     if within(worker.clock(), grace, next).await.is_some() {
         return;
@@ -133,7 +140,7 @@ fn poll_http1<S>(
     cx: &mut Context<'_>,
 ) -> Poll<()>
 where
-    S: Service<Request, Response = Response, Error = std::convert::Infallible> + Clone,
+    S: GatewayService,
 {
     // Nothing to do about an error: the client sees the same.
     let ended = connection.as_mut().poll(cx).map(drop);

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use stanchion_core::Clock;
+use stanchion_core::{Clock, Observe};
 
 use crate::access_log::AccessLog;
 use crate::config::Config;
+use crate::reload::{ConfigStatus, Event, ReloadError, Reloaded};
 use crate::shared::Shared;
 use crate::{admin, listener, worker};
 
@@ -64,6 +65,18 @@ impl Gateway {
     /// When an address cannot be listened on, the access log's file cannot be opened, or a thread
     /// or its runtime cannot be made. Nothing is left running then.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_observed(config, ())
+    }
+
+    /// Starts the gateway as [`start`](Self::start) does, and tells `observer` of each reload.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_observed(
+        config: Config,
+        observer: impl Observe<Event> + Send + Sync + 'static,
+    ) -> Result<Self, StartError> {
         let clock = Clock::system();
         let (listen, operators) = (config.listen.address, config.admin.address);
         let workers = config.workers;
@@ -84,7 +97,7 @@ impl Gateway {
             let error = io::Error::new(io::ErrorKind::InvalidInput, error);
             StartError::new("cannot take changes".to_owned(), error)
         })?;
-        let shared = Shared::new(config, clock).map_err(|error| {
+        let shared = Shared::new(config, clock, observer).map_err(|error| {
             let error = io::Error::new(io::ErrorKind::InvalidInput, error);
             StartError::new("cannot make a limit".to_owned(), error)
         })?;
@@ -113,6 +126,39 @@ impl Gateway {
             gateway.workers.push(worker.map_err(no_thread)?);
         }
         Ok(gateway)
+    }
+
+    /// Reads the configuration's file again, and takes it over if it says something else.
+    ///
+    /// What stays the same keeps its state: the buckets of a limit with the same route, name and
+    /// numbers; the connections to an endpoint of the same upstream; all counters. Requests under
+    /// way end as they began. When this returns, every request whose head is read from then on is
+    /// served by the new configuration. It blocks while it reads and builds, some milliseconds.
+    ///
+    /// A few fields take a restart; those that changed are [told](Reloaded::restart), and the
+    /// others are in force.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration was not [read from a file](Config::read), or the file cannot be read
+    /// or is refused. Nothing changed then.
+    pub fn reload(&self) -> Result<Reloaded, ReloadError> {
+        self.shared.reload()
+    }
+
+    /// Takes over another configuration, as [`reload`](Self::reload) does that of the file.
+    ///
+    /// # Errors
+    ///
+    /// When a limit cannot be made. Nothing changed then.
+    pub fn apply(&self, config: Config) -> Result<Reloaded, ReloadError> {
+        self.shared.apply(config)
+    }
+
+    /// Which configuration is in force, and how the last reload went.
+    #[must_use]
+    pub fn config_status(&self) -> ConfigStatus {
+        self.shared.reloading.status()
     }
 
     /// The address that clients connect to.

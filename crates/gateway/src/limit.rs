@@ -4,15 +4,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::StatusCode;
-use prometheus_client::metrics::counter::Counter;
 use stanchion_core::{Clock, KeyExtractor};
 use stanchion_ratelimit::http::{ApiKey, HeaderKey, Respond, TooManyRequests};
 use stanchion_ratelimit::{
     Event, InvalidMaxKeys, Keyed, KeyedRateLimiter, RateLimitLayer, Rejected,
 };
 
-use crate::config::{Limit, LimitBy};
+use crate::config::{self, LimitBy};
 use crate::exchange::{Client, Request, Response};
+use crate::metrics::Metrics;
 use crate::problem::Problem;
 
 /// The answer to a request that has no key, where that is refused.
@@ -22,32 +22,73 @@ pub(crate) const NO_KEY: Problem = Problem::new(
     "the request has no key to be limited by",
 );
 
-/// One limit; its clones, and what they make, share the buckets.
+/// The step of a limit; its clones, and what they make, share the buckets.
 pub(crate) type LimitLayer = RateLimitLayer<Keyed<LimitKey, [u8]>, TooManyRequests<Refuse>>;
 
-/// A limit with buckets of its own. Refusals are counted in `refused`.
-pub(crate) fn layer(
-    limit: &Limit,
-    refused: Counter,
-    clock: &Clock,
-) -> Result<LimitLayer, InvalidMaxKeys> {
-    let count = move |event: &Event| {
-        if matches!(event, Event::Rejected(_)) {
-            refused.inc();
+/// One limit of one route; clones share the buckets.
+#[derive(Clone, Debug)]
+pub(crate) struct Limit {
+    config: config::Limit,
+    limiter: KeyedRateLimiter<[u8]>,
+    layer: LimitLayer,
+}
+
+impl Limit {
+    /// A limit with buckets of its own.
+    pub(crate) fn new(
+        route: &str,
+        config: &config::Limit,
+        metrics: &Metrics,
+        clock: &Clock,
+    ) -> Result<Self, InvalidMaxKeys> {
+        let refused = metrics.limit(route, &config.name);
+        let count = move |event: &Event| {
+            if matches!(event, Event::Rejected(_)) {
+                refused.inc();
+            }
+        };
+        let limiter = KeyedRateLimiter::new(config.quota, config.keys_max)?
+            .with_clock(clock.clone())
+            .with_observer(count);
+        Ok(Self {
+            config: config.clone(),
+            layer: layer(limiter.clone(), config),
+            limiter,
+        })
+    }
+
+    /// This limit as another configuration of its route has it, with the buckets as they are; or
+    /// `None` if that is another limit: of another name, by something else, or of another size.
+    pub(crate) fn kept_as(&self, config: &config::Limit) -> Option<Self> {
+        if self.config == *config {
+            return Some(self.clone());
         }
-    };
-    let limiter = KeyedRateLimiter::new(limit.quota, limit.keys_max)?
-        .with_clock(clock.clone())
-        .with_observer(count);
+        let same = self.config.name == config.name
+            && self.config.by == config.by
+            && self.config.keys_max == config.keys_max
+            && self.config.quota == config.quota;
+        same.then(|| Self {
+            config: config.clone(),
+            limiter: self.limiter.clone(),
+            layer: layer(self.limiter.clone(), config),
+        })
+    }
+
+    pub(crate) fn layer(&self) -> LimitLayer {
+        self.layer.clone()
+    }
+}
+
+fn layer(limiter: KeyedRateLimiter<[u8]>, limit: &config::Limit) -> LimitLayer {
     let key = LimitKey::new(&limit.by);
     let answer = TooManyRequests::new(limit.quota);
     // A name of the configuration is always one that the field can carry.
     let answer = answer.clone().with_name(&limit.name).unwrap_or(answer);
-    Ok(RateLimitLayer::keyed::<Request>(limiter, key)
+    RateLimitLayer::keyed::<Request>(limiter, key)
         .on_missing_key(limit.missing)
         .http_with(answer.with_response(Refuse {
             limit: limit.name.clone(),
-        })))
+        }))
 }
 
 /// Whose requests are counted together. Finding the key allocates nothing.

@@ -6,6 +6,7 @@
 
 mod histogram;
 mod labels;
+mod reload;
 mod route;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use prometheus_client::registry::Registry;
 use histogram::AtomicHistogram;
 pub(crate) use histogram::{BOUNDS_MICROS, BUCKETS};
 use labels::{CutLabels, EndpointLabels, FailureLabels, LimitLabels, RequestLabels, RouteLabels};
+pub(crate) use reload::ReloadMetrics;
 pub(crate) use route::{RouteMetrics, STATUSES};
 
 /// The families of metrics; clones share.
@@ -45,6 +47,7 @@ pub(crate) struct Metrics {
     pub(crate) accept_errors: Counter,
     pub(crate) http2: Http2Metrics,
     pub(crate) log_lines_dropped: Counter,
+    pub(crate) reload: ReloadMetrics,
 }
 
 /// The counters of clients that speak HTTP/2.
@@ -102,6 +105,7 @@ impl Metrics {
             accept_errors: Counter::default(),
             http2: Http2Metrics::default(),
             log_lines_dropped: Counter::default(),
+            reload: ReloadMetrics::default(),
         };
         metrics.register();
         metrics
@@ -185,6 +189,7 @@ impl Metrics {
             "Lines of the access log that were lost because the writer was behind",
             self.log_lines_dropped.clone(),
         );
+        self.reload.register(registry);
     }
 
     /// All metrics as text, in the OpenMetrics format.

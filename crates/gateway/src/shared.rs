@@ -3,30 +3,30 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use stanchion_core::{Clock, Instant};
+use arc_swap::ArcSwap;
+use stanchion_core::{Clock, Instant, Observe};
 use stanchion_ratelimit::InvalidMaxKeys;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
-use crate::client::Clients;
 use crate::config::Config;
-use crate::limit::{self, LimitLayer};
 use crate::metrics::Metrics;
+use crate::places::Places;
+use crate::reload::{Event, Reloading};
+use crate::snapshot::Snapshot;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) config: Config,
     pub(crate) clock: Clock,
-    pub(crate) clients: Clients,
     pub(crate) metrics: Metrics,
-    /// Of each route, in the order of the configuration.
-    pub(crate) limits: Vec<Vec<LimitLayer>>,
     /// One for each client connection that may be open.
-    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) places: Arc<Places>,
     /// What `/readyz` says.
     pub(crate) ready: AtomicBool,
     /// Told once the gateway is to take its leave.
     pub(crate) leave: Notify,
     pub(crate) phase: watch::Sender<Phase>,
+    pub(crate) reloading: Reloading,
+    snapshot: ArcSwap<Snapshot>,
     /// How many workers run.
     workers: AtomicUsize,
 }
@@ -44,28 +44,37 @@ pub(crate) enum Phase {
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, clock: Clock) -> Result<Self, InvalidMaxKeys> {
+    /// `observer` hears of reloads.
+    pub(crate) fn new(
+        config: Config,
+        clock: Clock,
+        observer: impl Observe<Event> + Send + Sync + 'static,
+    ) -> Result<Self, InvalidMaxKeys> {
         let metrics = Metrics::new();
-        let mut limits = Vec::with_capacity(config.routes.len());
-        for route in &config.routes {
-            let layers = route.limits.iter().map(|config| {
-                let refused = metrics.limit(&route.id, &config.name);
-                limit::layer(config, refused, &clock)
-            });
-            limits.push(layers.collect::<Result<_, _>>()?);
-        }
+        let places = Places::new(config.listen.connections_max);
+        let snapshot = Snapshot::first(config, &metrics, &clock)?;
         Ok(Self {
-            clients: Clients::new(config.listen.trusted.clone()),
-            permits: Arc::new(Semaphore::new(config.listen.connections_max)),
-            limits,
+            places: Arc::new(places),
+            reloading: Reloading::new(&metrics, &clock, observer),
+            snapshot: ArcSwap::from_pointee(snapshot),
             metrics,
-            config,
             clock,
             ready: AtomicBool::new(true),
             leave: Notify::new(),
             phase: watch::Sender::new(Phase::Serving),
             workers: AtomicUsize::new(0),
         })
+    }
+
+    /// The snapshot in force.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Puts another snapshot in force, for what is no part of a request.
+    pub(crate) fn put_in_force(&self, snapshot: Arc<Snapshot>) {
+        self.places.set_max(snapshot.config.listen.connections_max);
+        self.snapshot.store(snapshot);
     }
 
     pub(crate) fn worker_begins(&self) {

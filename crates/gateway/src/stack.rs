@@ -8,19 +8,24 @@ use tower::{Service, ServiceBuilder, service_fn};
 use crate::config;
 use crate::exchange::{Request, Response};
 use crate::forward;
-use crate::limit::LimitLayer;
+use crate::limit::Limit;
 use crate::record::{RecordLayer, Recorder};
 use crate::request_id::RequestIdLayer;
 use crate::router::{Router, Table};
+use crate::snapshot::Snapshot;
 use crate::upstream::Upstream;
 use crate::worker::Worker;
 
-/// What every request meets, in one worker: an id, then its route.
-pub(crate) fn gateway(worker: &Worker) -> impl GatewayService + use<> {
-    let config = worker.config();
-    let routes = config.routes.iter().zip(worker.limits());
+/// What every request meets, in one worker and by one snapshot: an id, then its route.
+pub(crate) fn gateway(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    upstreams: &[Arc<Upstream>],
+) -> impl GatewayService + use<> {
+    let config = &snapshot.config;
+    let routes = config.routes.iter().zip(snapshot.limits());
     let routes = routes.map(|(config, limits)| {
-        let upstream = worker.upstream(config.upstream).clone();
+        let upstream = upstreams[config.upstream].clone();
         route(limits, worker.recorder(&config.id), upstream)
     });
     let table = Table::new(&config.routes);
@@ -33,11 +38,11 @@ pub(crate) fn gateway(worker: &Worker) -> impl GatewayService + use<> {
 /// What the requests of one route meet. Steps that the configuration does not ask for are not
 /// there.
 fn route(
-    limits: &[LimitLayer],
+    limits: &[Limit],
     recorder: Arc<Recorder>,
     upstream: Arc<Upstream>,
 ) -> impl GatewayService + use<> {
-    let mut limits = limits.iter().cloned();
+    let mut limits = limits.iter().map(Limit::layer);
     ServiceBuilder::new()
         .layer(RecordLayer::new(recorder))
         // As many as `config::LIMITS_MAX`, in the order of the configuration.

@@ -26,7 +26,7 @@ pub(crate) struct Upstream {
     turn: AtomicUsize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Endpoint {
     name: Arc<str>,
     pool: Arc<Pool>,
@@ -42,14 +42,22 @@ enum Connection {
 }
 
 impl Upstream {
-    /// `first` says whose turn it is first, so that workers do not all begin with the same.
+    /// `first` says whose turn it is first, so that workers do not all begin with the same. Of
+    /// `before`, the same upstream by an earlier configuration, the endpoints that stay are kept
+    /// with their connections.
     pub(crate) fn new(
         config: &config::Upstream,
         metrics: &Metrics,
         clock: &Clock,
         first: usize,
+        before: Option<&Self>,
     ) -> Self {
         let endpoint = |name: &Arc<str>| {
+            let kept = before.and_then(|before| before.endpoint(name));
+            if let Some(kept) = kept {
+                kept.pool.set_bounds(config);
+                return kept.clone();
+            }
             let metrics = metrics.endpoint(&config.name, name);
             Endpoint {
                 name: name.clone(),
@@ -59,8 +67,14 @@ impl Upstream {
         };
         Self {
             endpoints: config.endpoints.iter().map(endpoint).collect(),
-            turn: AtomicUsize::new(first),
+            turn: AtomicUsize::new(
+                before.map_or(first, |before| before.turn.load(Ordering::Relaxed)),
+            ),
         }
+    }
+
+    fn endpoint(&self, name: &str) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|known| *known.name == *name)
     }
 
     /// The upstream's response, or a problem.
@@ -130,7 +144,16 @@ fn answered(
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
     connect_timeout: Duration,
-    response_timeout: Duration,
     idle_timeout: Duration,
     idle_max: usize,
+}
+
+impl Bounds {
+    fn of(config: &config::Upstream) -> Self {
+        Self {
+            connect_timeout: config.connect_timeout,
+            idle_timeout: config.idle_timeout,
+            idle_max: config.idle_max,
+        }
+    }
 }

@@ -10,18 +10,20 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use stanchion_core::{Clock, Instant};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
-use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use crate::access_log::{AccessLog, LogBuffer};
-use crate::client::Clients;
-use crate::config::{Config, Listen, Shutdown};
-use crate::limit::LimitLayer;
+use crate::exchange::Peer;
 use crate::metrics::Http2Metrics;
+use crate::places::{Place, Places};
 use crate::record::Recorder;
+use crate::reload::{Followed, Follower};
 use crate::shared::{Phase, Shared};
+use crate::snapshot::Snapshot;
 use crate::stack::GatewayService;
 use crate::upstream::Upstream;
 use crate::{connection, listener, stack};
@@ -35,13 +37,23 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Worker {
     shared: Arc<Shared>,
-    upstreams: Vec<Arc<Upstream>>,
+    index: usize,
     log: Option<Arc<LogBuffer>>,
     draining: AtomicBool,
     drain: Notify,
     open: AtomicUsize,
     all_closed: Notify,
 }
+
+/// What one worker serves by: a snapshot, and what the worker makes of it for itself.
+pub(crate) struct Serving<S> {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) stack: S,
+    upstreams: Vec<Arc<Upstream>>,
+}
+
+/// What a worker serves by now. Each request loads it once.
+pub(crate) type Current<S> = ArcSwap<Serving<S>>;
 
 /// Starts worker number `index`. Its thread ends once it is drained, with the number of connections
 /// that were cut because the deadline passed.
@@ -55,12 +67,8 @@ pub(crate) fn spawn(
         .enable_io()
         .enable_time()
         .build()?;
-    let upstream = |config| {
-        let upstream = Upstream::new(config, &shared.metrics, &shared.clock, index);
-        Arc::new(upstream)
-    };
     let worker = Arc::new(Worker {
-        upstreams: shared.config.upstreams.iter().map(upstream).collect(),
+        index,
         log: log.map(|log| Arc::new(log.buffer())),
         draining: AtomicBool::new(false),
         drain: Notify::new(),
@@ -72,6 +80,7 @@ pub(crate) fn spawn(
         let _entered = runtime.enter();
         TcpListener::from_std(listener)?
     };
+    let current = follow(&worker);
     worker.shared.worker_begins();
     let running = Running(worker.shared.clone());
     std::thread::Builder::new()
@@ -79,7 +88,7 @@ pub(crate) fn spawn(
         .spawn(move || {
             // Also when it panics, and when the thread cannot be made.
             let _running = running;
-            let cut = runtime.block_on(run(worker.clone(), listener));
+            let cut = runtime.block_on(run(worker.clone(), current, listener));
             // Drops what was cut, which closes its records.
             runtime.shutdown_background();
             if let Some(log) = &worker.log {
@@ -98,9 +107,30 @@ impl Drop for Running {
     }
 }
 
-async fn run(worker: Arc<Worker>, listener: TcpListener) -> usize {
-    let stack = stack::gateway(&worker);
-    tokio::spawn(housekeeping::keep(worker.clone()));
+/// Serves by the snapshot in force, and from now on by each that follows.
+fn follow(worker: &Arc<Worker>) -> Arc<Current<impl GatewayService + use<>>> {
+    worker.shared.follow(|snapshot| {
+        let current = Arc::new(ArcSwap::from_pointee(worker.serve_by(snapshot, None)));
+        let (worker, followed) = (Arc::downgrade(worker), Arc::downgrade(&current));
+        let follower = move |snapshot: &Arc<Snapshot>| {
+            let (Some(worker), Some(current)) = (worker.upgrade(), followed.upgrade()) else {
+                return Followed::Ended;
+            };
+            let before = current.load();
+            let next = worker.serve_by(snapshot, Some((&before.snapshot, &before.upstreams)));
+            current.store(Arc::new(next));
+            Followed::Swapped
+        };
+        (current, Box::new(follower) as Follower)
+    })
+}
+
+async fn run<S: GatewayService>(
+    worker: Arc<Worker>,
+    current: Arc<Current<S>>,
+    listener: TcpListener,
+) -> usize {
+    tokio::spawn(housekeeping::keep(worker.clone(), current.clone()));
     let mut phase = worker.shared.phase.subscribe();
     let mut draining = std::pin::pin!(phase.wait_for(|phase| *phase != Phase::Serving));
     loop {
@@ -109,56 +139,68 @@ async fn run(worker: Arc<Worker>, listener: TcpListener) -> usize {
             _ = &mut draining => break,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => {
-                    let permit = tokio::select! {
+                    let place = tokio::select! {
                         biased;
-                        permit = worker.shared.permits.clone().acquire_owned() => permit.ok(),
+                        place = Places::take(worker.shared.places.clone()) => place,
                         // It is in already: it is served, if beyond the bound.
                         _ = &mut draining => {
-                            worker.admit(accepted, None, &stack);
+                            worker.admit(accepted, None, &current);
                             break;
                         }
                     };
-                    worker.admit(accepted, permit, &stack);
+                    worker.admit(accepted, Some(place), &current);
                 }
                 Err(error) => worker.accept_failed(&error).await,
             },
         }
     }
-    worker.drain(listener, stack).await
+    worker.drain(listener, current).await
+}
+
+impl<S> Serving<S> {
+    /// Closes upstream connections that were kept for too long.
+    fn sweep(&self, now: Instant) {
+        for upstream in &self.upstreams {
+            upstream.sweep(now);
+        }
+    }
 }
 
 impl Worker {
-    pub(crate) fn config(&self) -> &Config {
-        &self.shared.config
-    }
-
-    pub(crate) fn listen(&self) -> &Listen {
-        &self.shared.config.listen
-    }
-
-    pub(crate) fn shutdown(&self) -> &Shutdown {
-        &self.shared.config.shutdown
+    /// What this worker makes of a snapshot. Of the upstreams `before` it, what stays is kept.
+    fn serve_by(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        before: Option<(&Snapshot, &[Arc<Upstream>])>,
+    ) -> Serving<impl GatewayService + use<>> {
+        let upstreams = snapshot.config.upstreams.iter().map(|config| {
+            let before = before.and_then(|(snapshot, upstreams)| {
+                let known = &snapshot.config.upstreams;
+                let place = known.iter().position(|known| known.name == config.name);
+                place.map(|place| &*upstreams[place])
+            });
+            let (metrics, clock) = (&self.shared.metrics, &self.shared.clock);
+            Arc::new(Upstream::new(config, metrics, clock, self.index, before))
+        });
+        let upstreams: Vec<_> = upstreams.collect();
+        Serving {
+            snapshot: snapshot.clone(),
+            stack: stack::gateway(self, snapshot, &upstreams),
+            upstreams,
+        }
     }
 
     pub(crate) fn clock(&self) -> &Clock {
         &self.shared.clock
     }
 
-    pub(crate) fn clients(&self) -> &Clients {
-        &self.shared.clients
-    }
-
     pub(crate) fn http2_metrics(&self) -> &Http2Metrics {
         &self.shared.metrics.http2
     }
 
-    /// The limits of each route, in the order of the configuration.
-    pub(crate) fn limits(&self) -> impl Iterator<Item = &[LimitLayer]> {
-        self.shared.limits.iter().map(Vec::as_slice)
-    }
-
-    pub(crate) fn upstream(&self, index: usize) -> &Arc<Upstream> {
-        &self.upstreams[index]
+    /// For how long the next request is waited for on a connection when the worker drains.
+    pub(crate) fn idle_grace(&self) -> Duration {
+        self.shared.snapshot().config.shutdown.idle_grace
     }
 
     pub(crate) fn recorder(&self, route: &Arc<str>) -> Arc<Recorder> {
@@ -184,16 +226,15 @@ impl Worker {
     fn admit<S: GatewayService>(
         self: &Arc<Self>,
         (stream, address): (TcpStream, SocketAddr),
-        permit: Option<OwnedSemaphorePermit>,
-        stack: &S,
+        place: Option<Place<Arc<Places>>>,
+        current: &Arc<Current<S>>,
     ) {
-        let open = Open::new(self.clone(), permit);
+        let open = Open::new(self.clone(), place);
         // It only costs time where it fails.
         let _ = stream.set_nodelay(true);
-        let peer = self.clients().peer(address);
-        let (worker, stack) = (self.clone(), stack.clone());
+        let (worker, current) = (self.clone(), current.clone());
         tokio::spawn(async move {
-            connection::serve(stream, peer, worker, stack).await;
+            connection::serve(stream, Peer::new(address), worker, current).await;
             drop(open);
         });
     }
@@ -213,7 +254,11 @@ impl Worker {
     }
 
     /// Serves what is open or on its way, until the deadline; says how many connections were left.
-    async fn drain<S: GatewayService>(self: &Arc<Self>, listener: TcpListener, stack: S) -> usize {
+    async fn drain<S: GatewayService>(
+        self: &Arc<Self>,
+        listener: TcpListener,
+        current: Arc<Current<S>>,
+    ) -> usize {
         self.draining.store(true, Ordering::Relaxed);
         self.drain.notify_waiters();
 
@@ -227,7 +272,7 @@ impl Worker {
             tokio::select! {
                 biased;
                 accepted = listener.accept() => match accepted {
-                    Ok(accepted) => self.admit(accepted, None, &stack),
+                    Ok(accepted) => self.admit(accepted, None, &current),
                     Err(error) => self.accept_failed(&error).await,
                 },
                 () = &mut grace => break,
@@ -258,17 +303,17 @@ impl Worker {
 #[derive(Debug)]
 struct Open {
     worker: Arc<Worker>,
-    _permit: Option<OwnedSemaphorePermit>,
+    _place: Option<Place<Arc<Places>>>,
 }
 
 impl Open {
-    fn new(worker: Arc<Worker>, permit: Option<OwnedSemaphorePermit>) -> Self {
+    fn new(worker: Arc<Worker>, place: Option<Place<Arc<Places>>>) -> Self {
         worker.open.fetch_add(1, Ordering::Relaxed);
         worker.shared.metrics.accepted.inc();
         worker.shared.metrics.connections.inc();
         Self {
             worker,
-            _permit: permit,
+            _place: place,
         }
     }
 }

@@ -8,6 +8,7 @@ use stanchion_ratelimit::MissingKey;
 
 use crate::client::Clients;
 use crate::config::{Config, HostPattern, Limit, Route, missing_word};
+use crate::exchange::Peer;
 use crate::limit::{LimitKey, NO_KEY};
 use crate::problem::Problem;
 use crate::router::{self, Fit, Rank, Table, fit};
@@ -63,7 +64,7 @@ struct Other<'a> {
 /// What becomes of a request under a configuration.
 pub(super) fn explain<'a>(config: &'a Config, question: Question) -> Explanation<'a> {
     let clients = Clients::new(config.listen.trusted.clone());
-    let peer = clients.peer((question.client, 0).into());
+    let peer = clients.judge(&Peer::new((question.client, 0).into()));
     let mut request = question.request;
     // What a client sends that was given our address.
     if let Ok(address) = HeaderValue::try_from(config.listen.address.to_string()) {

@@ -27,7 +27,6 @@ pub(super) struct Admin {
     page: Page,
     stats: Mutex<Stats>,
     listeners: Listeners,
-    loaded: u64,
 }
 
 /// The two ends of an admin connection.
@@ -71,20 +70,23 @@ struct ConfigAnswer<'a> {
 impl Admin {
     pub(super) fn new(shared: Arc<Shared>, access: Access) -> Self {
         let (now, unix_time) = (shared.clock.now(), shared.clock.unix_time());
-        let stats = Stats::new(&shared.config, &shared.metrics, now, unix_time);
+        let stats = Stats::new(&shared.snapshot().config, &shared.metrics, now, unix_time);
         Self {
             access,
             page: Page::new(),
             stats: Mutex::new(stats),
             listeners: Listeners::default(),
-            loaded: unix_time.as_secs(),
             shared,
         }
     }
 
     /// Reads the counters, and tells those who listen.
     pub(super) fn tick(&self) {
-        self.stats.lock().read(self.shared.clock.now());
+        let shared = &self.shared;
+        let now = shared.clock.now();
+        self.stats
+            .lock()
+            .read_all(&shared.snapshot(), &shared.metrics, now);
         self.tell();
     }
 
@@ -135,7 +137,7 @@ impl Admin {
             Place::Metrics => self.metrics(),
             Place::Config => answer::json(&ConfigAnswer {
                 in_force: self.config_in_force(),
-                config: &self.shared.config,
+                config: &self.shared.snapshot().config,
             }),
             Place::Explain => self.explain(request.uri().query().unwrap_or(""), ends),
             Place::Stats => self.stats(),
@@ -159,7 +161,7 @@ impl Admin {
 
     fn explain(&self, query: &str, ends: Ends) -> Answer {
         match Question::new(query, ends.peer.ip()) {
-            Ok(question) => answer::json(&explain(&self.shared.config, question)),
+            Ok(question) => answer::json(&explain(&self.shared.snapshot().config, question)),
             Err(error) => answer::problem(StatusCode::BAD_REQUEST, &error.to_string()),
         }
     }
@@ -203,10 +205,11 @@ impl Admin {
     }
 
     fn config_in_force(&self) -> ConfigInForce {
+        let status = self.shared.reloading.status();
         ConfigInForce {
-            generation: 1,
-            loaded: self.loaded,
-            error: None,
+            generation: status.generation,
+            loaded: status.since.as_secs(),
+            error: status.failed.map(|failed| failed.error.to_string()),
         }
     }
 }

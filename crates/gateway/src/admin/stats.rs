@@ -16,6 +16,7 @@ use stanchion_core::Instant;
 
 use crate::config::Config;
 use crate::metrics::{EndpointCounts, Metrics};
+use crate::snapshot::Snapshot;
 pub(super) use report::ConfigInForce;
 use report::{Endpoint, Flow, Point, Report, Route, Shown, Totals};
 use sources::{RouteReading, Sources};
@@ -32,6 +33,7 @@ const SHOWN_MAX: usize = 20;
 /// The last readings of all counters.
 pub(super) struct Stats {
     sources: Sources,
+    generation: u64,
     readings: VecDeque<Reading>,
     points: VecDeque<Point>,
     start: Instant,
@@ -61,6 +63,7 @@ impl Stats {
     ) -> Self {
         let mut stats = Self {
             sources: Sources::new(config, metrics),
+            generation: 1,
             readings: VecDeque::with_capacity(READINGS_MAX),
             points: VecDeque::new(),
             start: now,
@@ -70,8 +73,18 @@ impl Stats {
         stats
     }
 
-    /// Reads all counters.
-    pub(super) fn read(&mut self, now: Instant) {
+    /// Reads all counters of the configuration in force. With a new one, what is told of the last
+    /// seconds of routes and endpoints begins anew.
+    pub(super) fn read_all(&mut self, snapshot: &Snapshot, metrics: &Metrics, now: Instant) {
+        if snapshot.generation != self.generation {
+            self.generation = snapshot.generation;
+            self.sources = Sources::new(&snapshot.config, metrics);
+            self.readings.clear();
+        }
+        self.read(now);
+    }
+
+    fn read(&mut self, now: Instant) {
         let reading = Reading {
             at: now,
             routes: self

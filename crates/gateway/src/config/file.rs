@@ -21,7 +21,7 @@ use super::field::field_at;
 use super::text::{AdminHost, Endpoint, FromText, Name, PathPrefix, Size, Text, TokenFile};
 use super::{
     Admin, BodyLimits, Config, EncodedSlash, HostPattern, LIMITS_MAX, Limit, LimitBy, Listen,
-    LogTarget, Route, Shutdown, UNMATCHED, Upstream,
+    LogTarget, Overrides, Route, Shutdown, UNMATCHED, Upstream,
 };
 
 type Written<T> = Spanned<Text<T>>;
@@ -191,6 +191,8 @@ impl Reader<'_> {
                 .collect(),
             routes: self.routes(file.route, &names, listen.bodies),
             listen,
+            source: None,
+            overrides: Overrides::default(),
         }
     }
 

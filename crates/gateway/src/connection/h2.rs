@@ -22,7 +22,7 @@ use crate::exchange::Peer;
 use crate::pace::Pace;
 use crate::stack::GatewayService;
 use crate::timer::LazyTimer;
-use crate::worker::Worker;
+use crate::worker::{Current, Worker};
 use flood::Resets;
 use service::StreamService;
 pub(crate) use stream::Stream;
@@ -49,9 +49,10 @@ pub(super) async fn serve<S: GatewayService>(
     activity: &Arc<Activity>,
     peer: &Peer,
     worker: &Arc<Worker>,
-    stack: S,
+    current: Arc<Current<S>>,
 ) -> Ended {
-    let listen = worker.listen();
+    let snapshot = current.load().snapshot.clone();
+    let listen = &snapshot.config.listen;
     activity.is_multiplexed();
     worker.http2_metrics().connections.inc();
     let resets = Arc::new(Resets::new(worker.clock().now()));
@@ -61,7 +62,7 @@ pub(super) async fn serve<S: GatewayService>(
         Pace::new(listen.body_timeout, listen.bodies.rate_min),
         worker.http2_metrics(),
     );
-    let service = StreamService::new(stack, peer.clone(), streams.clone(), worker.clone());
+    let service = StreamService::new(current, peer.clone(), streams.clone(), worker.clone());
     let connection = http2::Builder::new(streams)
         .timer(TokioTimer::new())
         .max_concurrent_streams(listen.streams_max)
@@ -75,10 +76,12 @@ pub(super) async fn serve<S: GatewayService>(
         .keep_alive_timeout(PING_TIMEOUT)
         .serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
+    let mut leave = Leave::new(worker, listen.idle_timeout);
+    // Held no longer: the connection may outlive it by far.
+    drop(snapshot);
 
     let mut drain = pin!(worker.drain_begins());
     let mut listening = false;
-    let mut leave = Leave::new(worker);
     std::future::poll_fn(|cx| {
         // One poll leaves the task's waker there; the flag says whether that was what woke it.
         if !listening {
@@ -130,6 +133,7 @@ fn is_flood(error: &hyper::Error) -> bool {
 /// that are on their way; those are served. A client that then neither closes nor has any stream
 /// open is not waited for.
 struct Leave {
+    idle_timeout: Duration,
     announced: Option<Instant>,
     timer: LazyTimer,
 }
@@ -140,8 +144,9 @@ enum Step {
 }
 
 impl Leave {
-    fn new(worker: &Worker) -> Self {
+    fn new(worker: &Worker, idle_timeout: Duration) -> Self {
         Self {
+            idle_timeout,
             announced: None,
             timer: LazyTimer::new(worker.clock().clone()),
         }
@@ -162,8 +167,8 @@ impl Leave {
         }
         let since = activity.since();
         let deadline = match self.announced {
-            None => since + worker.listen().idle_timeout,
-            Some(announced) => since.max(announced) + worker.shutdown().idle_grace,
+            None => since + self.idle_timeout,
+            Some(announced) => since.max(announced) + worker.idle_grace(),
         };
         match self.timer.poll(cx, deadline) {
             Poll::Pending => Poll::Pending,

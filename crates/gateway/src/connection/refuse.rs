@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderValue, Method, header};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
@@ -36,7 +36,7 @@ pub(super) async fn answer(
     let (method, path) = first_line(&refused.seen);
     let entry = Entry {
         id: id.clone(),
-        client: worker.clients().find(peer, &HeaderMap::new()).address,
+        client: peer.address,
         host: None,
         path,
     };

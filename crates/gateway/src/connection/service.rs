@@ -12,20 +12,25 @@ use tower::{Service, ServiceExt};
 
 use super::Activity;
 use crate::exchange::{Inbound, Origin, Peer, Request, Response};
-use crate::worker::Worker;
+use crate::worker::{Current, Worker};
 
-/// Hands the requests of one connection to the stack.
+/// Hands the requests of one connection to the stack that is in force.
 pub(super) struct ConnectionService<S> {
-    stack: S,
+    current: Arc<Current<S>>,
     peer: Peer,
     activity: Arc<Activity>,
     worker: Arc<Worker>,
 }
 
 impl<S> ConnectionService<S> {
-    pub(super) fn new(stack: S, peer: Peer, activity: Arc<Activity>, worker: Arc<Worker>) -> Self {
+    pub(super) fn new(
+        current: Arc<Current<S>>,
+        peer: Peer,
+        activity: Arc<Activity>,
+        worker: Arc<Worker>,
+    ) -> Self {
         Self {
-            stack,
+            current,
             peer,
             activity,
             worker,
@@ -44,17 +49,20 @@ where
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
         self.activity.request_begins();
         let clock = self.worker.clock();
+        let serving = self.current.load();
+        let snapshot = &*serving.snapshot;
         let (parts, incoming) = request.into_parts();
+        let peer = snapshot.clients.judge(&self.peer);
         let origin = Origin {
-            client: self.worker.clients().find(&self.peer, &parts.headers),
-            peer: self.peer.clone(),
+            client: snapshot.clients.find(&peer, &parts.headers),
+            peer,
             started: clock.now(),
             id: HeaderValue::from_static(""),
         };
-        let patience = self.worker.listen().body_timeout;
+        let patience = snapshot.config.listen.body_timeout;
         let inbound = Inbound::new(incoming, origin, patience, clock);
         ConnectionFuture {
-            answer: self
+            answer: serving
                 .stack
                 .clone()
                 .oneshot(Request::from_parts(parts, inbound)),

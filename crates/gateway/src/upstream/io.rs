@@ -1,7 +1,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,19 +26,40 @@ impl InUse {
     }
 }
 
+/// How long an endpoint may be silent while a response is due; clones share. A reload may change it.
+#[derive(Clone, Debug)]
+pub(super) struct Patience(Arc<AtomicU64>);
+
+impl Patience {
+    pub(super) fn new(patience: Duration) -> Self {
+        let shared = Self(Arc::default());
+        shared.set(patience);
+        shared
+    }
+
+    pub(super) fn set(&self, patience: Duration) {
+        let nanos = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
+        self.0.store(nanos, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+}
+
 /// A socket that fails a read when a request is under way and nothing moved for too long: no byte
 /// of a response came, and none of the request could be written.
 #[derive(Debug)]
 pub(super) struct UpstreamIo {
     stream: TcpStream,
     in_use: InUse,
-    patience: Duration,
+    patience: Patience,
     waiting_since: Option<Instant>,
     timer: LazyTimer,
 }
 
 impl UpstreamIo {
-    pub(super) fn new(stream: TcpStream, patience: Duration, clock: &Clock) -> (Self, InUse) {
+    pub(super) fn new(stream: TcpStream, patience: Patience, clock: &Clock) -> (Self, InUse) {
         let in_use = InUse::default();
         let io = Self {
             stream,
@@ -72,7 +93,9 @@ impl AsyncRead for UpstreamIo {
         }
         let since = *this.waiting_since.get_or_insert_with(|| this.timer.now());
         let late = || Err(io::ErrorKind::TimedOut.into());
-        this.timer.poll(cx, since + this.patience).map(|()| late())
+        this.timer
+            .poll(cx, since + this.patience.get())
+            .map(|()| late())
     }
 }
 

@@ -8,15 +8,15 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use stanchion_core::{Clock, Instant};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 
 use super::failure::Failure;
-use super::io::{InUse, UpstreamIo};
+use super::io::{InUse, Patience, UpstreamIo};
 use super::lease::Lease;
 use super::{Bounds, Connection};
 use crate::config;
 use crate::exchange::Inbound;
 use crate::metrics::EndpointMetrics;
+use crate::places::Places;
 use crate::timer::within;
 
 /// The most a response's head may take, in bytes.
@@ -27,18 +27,26 @@ pub(super) type Sender = http1::SendRequest<Inbound>;
 /// One worker's connections to one endpoint.
 ///
 /// At most `connections_max` are open. A lease, that is a connection in use or being made, holds a
-/// permit. A new connection is made only when none is kept, so those that are kept and those in
-/// use are never more than the permits.
+/// place. A new connection is made only when none is kept, so those that are kept and those in use
+/// are never more than the places.
 #[derive(Debug)]
 pub(super) struct Pool {
     /// Host and port.
     address: Arc<str>,
-    bounds: Bounds,
+    patience: Patience,
     metrics: EndpointMetrics,
     clock: Clock,
-    permits: Semaphore,
-    /// The most recently used last. Used by one thread, so never contended.
-    kept: Mutex<VecDeque<Kept>>,
+    places: Places,
+    /// Used by one thread, and by a reload, so hardly ever contended.
+    shelf: Mutex<Shelf>,
+}
+
+/// The connections that are kept, and for how long.
+#[derive(Debug)]
+struct Shelf {
+    bounds: Bounds,
+    /// The most recently used last.
+    kept: VecDeque<Kept>,
 }
 
 /// A connection that waits for its next request.
@@ -58,17 +66,26 @@ impl Pool {
     ) -> Self {
         Self {
             address,
-            bounds: Bounds {
-                connect_timeout: config.connect_timeout,
-                response_timeout: config.response_timeout,
-                idle_timeout: config.idle_timeout,
-                idle_max: config.idle_max,
-            },
+            patience: Patience::new(config.response_timeout),
             metrics,
             clock: clock.clone(),
-            permits: Semaphore::new(config.connections_max),
-            kept: Mutex::new(VecDeque::new()),
+            places: Places::new(config.connections_max),
+            shelf: Mutex::new(Shelf {
+                bounds: Bounds::of(config),
+                kept: VecDeque::new(),
+            }),
         }
+    }
+
+    /// Takes over changed times and bounds, for the connections that there are too.
+    pub(super) fn set_bounds(&self, config: &config::Upstream) {
+        self.patience.set(config.response_timeout);
+        self.places.set_max(config.connections_max);
+        let shelf = &mut *self.shelf.lock();
+        shelf.bounds = Bounds::of(config);
+        // Those that were used last stay.
+        let surplus = shelf.kept.len().saturating_sub(config.idle_max);
+        shelf.kept.drain(..surplus);
     }
 
     /// A connection to send one request on.
@@ -77,22 +94,20 @@ impl Pool {
     ///
     /// Dropping the future gives back its place; a connection being made is closed.
     pub(super) async fn lease(self: &Arc<Self>, connection: Connection) -> Result<Lease, Failure> {
-        let permit = match self.permits.try_acquire() {
-            Ok(permit) => permit,
-            Err(_) => within(
-                &self.clock,
-                self.bounds.connect_timeout,
-                self.permits.acquire(),
-            )
-            .await
-            .and_then(Result::ok)
-            .ok_or(Failure::Exhausted)?,
+        let place = match Places::try_take(&self.places) {
+            Some(place) => place,
+            None => {
+                let limit = self.connect_timeout();
+                within(&self.clock, limit, Places::take(&self.places))
+                    .await
+                    .ok_or(Failure::Exhausted)?
+            }
         };
         let kept = match connection {
             Connection::Kept => self.take_kept(),
             Connection::New => {
                 // Makes room for the new one.
-                self.kept.lock().pop_front();
+                self.shelf.lock().kept.pop_front();
                 None
             }
         };
@@ -100,21 +115,21 @@ impl Pool {
             Some(kept) => (kept.sender, kept.in_use),
             None => self.connect().await?,
         };
-        permit.forget();
+        place.forget();
         Ok(Lease::new(self.clone(), sender, in_use))
     }
 
     /// The connection used last of those that are still open and not too old.
     fn take_kept(&self) -> Option<Kept> {
-        let mut kept = self.kept.lock();
-        if kept.is_empty() {
+        let shelf = &mut *self.shelf.lock();
+        if shelf.kept.is_empty() {
             return None;
         }
         let now = self.clock.now();
-        while let Some(last) = kept.pop_back() {
-            if now - last.since >= self.bounds.idle_timeout {
+        while let Some(last) = shelf.kept.pop_back() {
+            if now - last.since >= shelf.bounds.idle_timeout {
                 // The others are older.
-                kept.clear();
+                shelf.kept.clear();
                 return None;
             }
             if last.sender.is_ready() {
@@ -125,13 +140,13 @@ impl Pool {
     }
 
     async fn connect(&self) -> Result<(Sender, InUse), Failure> {
-        let limit = self.bounds.connect_timeout;
+        let limit = self.connect_timeout();
         let stream = within(&self.clock, limit, open(&self.address))
             .await
             .ok_or(Failure::ConnectTimeout)?
             .map_err(|_| Failure::ConnectRefused)?;
         let open = self.metrics.opened();
-        let (io, in_use) = UpstreamIo::new(stream, self.bounds.response_timeout, &self.clock);
+        let (io, in_use) = UpstreamIo::new(stream, self.patience.clone(), &self.clock);
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_BYTES_MAX)
             .max_header_size(HEAD_BYTES_MAX)
@@ -150,9 +165,9 @@ impl Pool {
     /// Keeps a connection that is ready for its next request, and frees its place.
     pub(super) fn give_back(&self, sender: Sender, in_use: InUse) {
         let since = self.clock.now();
-        let mut kept = self.kept.lock();
-        if kept.len() < self.bounds.idle_max {
-            kept.push_back(Kept {
+        let shelf = &mut *self.shelf.lock();
+        if shelf.kept.len() < shelf.bounds.idle_max {
+            shelf.kept.push_back(Kept {
                 sender,
                 in_use,
                 since,
@@ -162,7 +177,7 @@ impl Pool {
 
     /// Frees the place of a lease.
     pub(super) fn free(&self) {
-        self.permits.add_permits(1);
+        self.places.give_back();
     }
 
     pub(super) fn clock(&self) -> &Clock {
@@ -171,14 +186,17 @@ impl Pool {
 
     /// How long a connection whose response is over may take to become ready.
     pub(super) fn settle_timeout(&self) -> Duration {
-        self.bounds.response_timeout
+        self.patience.get()
+    }
+
+    fn connect_timeout(&self) -> Duration {
+        self.shelf.lock().bounds.connect_timeout
     }
 
     /// Closes what was kept for too long, and forgets what the endpoint closed.
     pub(super) fn sweep(&self, now: Instant) {
-        let fresh =
-            |kept: &Kept| now - kept.since < self.bounds.idle_timeout && !kept.sender.is_closed();
-        self.kept.lock().retain(fresh);
+        let Shelf { bounds, kept } = &mut *self.shelf.lock();
+        kept.retain(|kept| now - kept.since < bounds.idle_timeout && !kept.sender.is_closed());
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Worker;
+use super::{Current, Worker};
 
 const LOG_FLUSH: Duration = Duration::from_millis(200);
 /// Connections are swept every so many flushes.
@@ -11,7 +11,7 @@ const SWEEP_EVERY: u32 = 5;
 
 /// Sends off log lines that wait, and closes upstream connections that were kept for too long. It
 /// never ends; it is dropped with the worker's runtime.
-pub(super) async fn keep(worker: Arc<Worker>) {
+pub(super) async fn keep<S>(worker: Arc<Worker>, current: Arc<Current<S>>) {
     loop {
         for _ in 0..SWEEP_EVERY {
             worker.clock().sleep(LOG_FLUSH).await;
@@ -19,9 +19,6 @@ pub(super) async fn keep(worker: Arc<Worker>) {
                 log.flush();
             }
         }
-        let now = worker.clock().now();
-        for upstream in &worker.upstreams {
-            upstream.sweep(now);
-        }
+        current.load().sweep(worker.clock().now());
     }
 }

@@ -17,5 +17,6 @@ mod observation;
 mod page;
 mod pool;
 mod program;
+mod reload;
 mod routing;
 mod shutdown;

@@ -132,6 +132,15 @@ pub(crate) struct Setup {
 impl Setup {
     /// Starts a gateway on free ports, with these endpoints in the upstream `main`.
     pub(crate) fn start(&self, endpoints: &[String]) -> Gateway {
+        start(&self.text(endpoints))
+    }
+
+    /// The configuration of such a gateway.
+    pub(crate) fn config(&self, endpoints: &[String]) -> Config {
+        config(&self.text(endpoints))
+    }
+
+    pub(crate) fn text(&self, endpoints: &[String]) -> String {
         let (listen, shutdown, upstream) = (self.listen, self.shutdown, self.upstream);
         let shutdown = match shutdown {
             "" => "idle_grace = \"50ms\"",
@@ -145,21 +154,23 @@ impl Setup {
             "" => "[[route]]\nid = \"all\"\nupstream = \"main\"\n",
             routes => routes,
         };
-        let text = format!(
+        format!(
             "{top}\n\
              [listen]\naddress = \"127.0.0.1:0\"\n{listen}\n\
              [admin]\naddress = \"127.0.0.1:0\"\n\
              [shutdown]\n{shutdown}\n\
              [upstream.main]\nendpoints = {endpoints:?}\n{upstream}\n{routes}"
-        );
-        start(&text)
+        )
     }
 }
 
 /// Starts a gateway as the text says.
 pub(crate) fn start(text: &str) -> Gateway {
-    let config = Config::from_toml(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-    Gateway::start(config).unwrap()
+    Gateway::start(config(text)).unwrap()
+}
+
+fn config(text: &str) -> Config {
+    Config::from_toml(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
 /// A plain gateway before one origin.

@@ -15,7 +15,7 @@ use tower::{Service, ServiceExt};
 use super::{Stream, Streams};
 use crate::exchange::{Inbound, Origin, Peer, Refused, Request, Response};
 use crate::problem::Problem;
-use crate::worker::Worker;
+use crate::worker::{Current, Worker};
 
 const HOST: Problem = Problem::new(
     StatusCode::BAD_REQUEST,
@@ -30,16 +30,21 @@ const FIELDS: Problem = Problem::new(
 
 /// Hands the requests of one connection to the stack, in the shape that HTTP/1.1 gives them.
 pub(super) struct StreamService<S> {
-    stack: S,
+    current: Arc<Current<S>>,
     peer: Peer,
     streams: Streams,
     worker: Arc<Worker>,
 }
 
 impl<S> StreamService<S> {
-    pub(super) fn new(stack: S, peer: Peer, streams: Streams, worker: Arc<Worker>) -> Self {
+    pub(super) fn new(
+        current: Arc<Current<S>>,
+        peer: Peer,
+        streams: Streams,
+        worker: Arc<Worker>,
+    ) -> Self {
         Self {
-            stack,
+            current,
             peer,
             streams,
             worker,
@@ -59,22 +64,25 @@ where
         let clock = self.worker.clock();
         let now = clock.now();
         let stream = self.streams.begin(now);
+        let serving = self.current.load();
+        let snapshot = &*serving.snapshot;
+        let listen = &snapshot.config.listen;
         let (mut parts, incoming) = request.into_parts();
-        if let Err(problem) = reshape(&mut parts, self.worker.listen().heads.fields_max) {
+        if let Err(problem) = reshape(&mut parts, listen.heads.fields_max) {
             parts.extensions.insert(Refused(problem));
         }
+        let peer = snapshot.clients.judge(&self.peer);
         let origin = Origin {
-            client: self.worker.clients().find(&self.peer, &parts.headers),
-            peer: self.peer.clone(),
+            client: snapshot.clients.find(&peer, &parts.headers),
+            peer,
             started: now,
             id: HeaderValue::from_static(""),
         };
-        let patience = self.worker.listen().body_timeout;
         let head_only = parts.method == Method::HEAD;
-        let inbound = Inbound::new(incoming, origin, patience, clock);
+        let inbound = Inbound::new(incoming, origin, listen.body_timeout, clock);
         let request = Request::from_parts(parts, inbound);
         StreamFuture {
-            answer: self.stack.clone().oneshot(request),
+            answer: serving.stack.clone().oneshot(request),
             head_only,
             stream: Some(stream),
         }

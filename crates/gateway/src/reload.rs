@@ -1,0 +1,208 @@
+//! Takes over another configuration while requests run.
+//!
+//! What stays the same keeps its state: see [`Snapshot::next`] for limits and
+//! [`Upstream`](crate::upstream::Upstream) for connections. A configuration that is refused changes
+//! nothing.
+
+mod error;
+mod status;
+
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use stanchion_core::{Clock, Observe};
+
+use crate::config::{Config, Source};
+use crate::metrics::Metrics;
+use crate::shared::Shared;
+use crate::snapshot::Snapshot;
+
+pub use error::ReloadError;
+pub use status::{ConfigStatus, FailedReload};
+
+/// A reload that went well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reloaded {
+    /// Of the configuration in force, counted from 1, that of the start.
+    pub generation: u64,
+    /// Whether another configuration is in force now; not where the file's text is what it was.
+    pub changed: bool,
+    /// Fields whose new value takes a restart, by their path in the file, such as
+    /// `listen.address`. Until then the old value stays in force.
+    pub restart: Vec<&'static str>,
+}
+
+/// What an observer of a [`Gateway`](crate::Gateway) hears. Its text is a line for a log.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The configuration was taken over, or was found to be the one in force.
+    Reloaded(Reloaded),
+    /// The configuration was refused; nothing changed.
+    ReloadFailed(ReloadError),
+}
+
+/// A part of the gateway that makes its own of each snapshot.
+pub(crate) type Follower = Box<dyn Fn(&Arc<Snapshot>) -> Followed + Send + Sync>;
+
+/// What a follower did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Followed {
+    Swapped,
+    /// It is no more.
+    Ended,
+}
+
+/// Who is told of a new snapshot, and how the last reload went.
+pub(crate) struct Reloading {
+    /// Locked for the whole of a reload, so that there is one after the other.
+    followers: Mutex<Vec<Follower>>,
+    status: Mutex<ConfigStatus>,
+    observer: Box<dyn Observe<Event> + Send + Sync>,
+}
+
+impl Reloading {
+    pub(crate) fn new(
+        metrics: &Metrics,
+        clock: &Clock,
+        observer: impl Observe<Event> + Send + Sync + 'static,
+    ) -> Self {
+        metrics.reload.succeeded(1);
+        Self {
+            followers: Mutex::default(),
+            status: Mutex::new(ConfigStatus::first(clock.unix_time())),
+            observer: Box::new(observer),
+        }
+    }
+
+    pub(crate) fn status(&self) -> ConfigStatus {
+        self.status.lock().clone()
+    }
+}
+
+impl Shared {
+    /// Makes something of the snapshot in force, and has it follow the next ones.
+    pub(crate) fn follow<T>(&self, make: impl FnOnce(&Arc<Snapshot>) -> (T, Follower)) -> T {
+        let mut followers = self.reloading.followers.lock();
+        let (made, follower) = make(&self.snapshot());
+        followers.push(follower);
+        made
+    }
+
+    /// Reads the configuration's file again, and takes it over if its text is another one.
+    ///
+    /// It blocks while it reads and builds: some milliseconds. When it returns, every request whose
+    /// head is read from then on is served by the new configuration.
+    pub(crate) fn reload(&self) -> Result<Reloaded, ReloadError> {
+        self.report(|followers| {
+            let running = self.snapshot();
+            let source = running.config.source.as_ref();
+            let source = source.ok_or_else(ReloadError::no_file)?;
+            let text = Source::text(&source.path).map_err(ReloadError::read)?;
+            if *text == *source.text {
+                return Ok(self.unchanged(&running));
+            }
+            let config = Config::from_source(&source.path, text).map_err(ReloadError::read)?;
+            self.take(config, &running, followers)
+        })
+    }
+
+    /// Takes over another configuration.
+    pub(crate) fn apply(&self, config: Config) -> Result<Reloaded, ReloadError> {
+        self.report(|followers| self.take(config, &self.snapshot(), followers))
+    }
+
+    fn unchanged(&self, running: &Snapshot) -> Reloaded {
+        Reloaded {
+            generation: running.generation,
+            changed: false,
+            restart: self.reloading.status.lock().restart.clone(),
+        }
+    }
+
+    fn take(
+        &self,
+        config: Config,
+        running: &Snapshot,
+        followers: &mut Vec<Follower>,
+    ) -> Result<Reloaded, ReloadError> {
+        let (config, restart) = config.for_running(&running.config);
+        let next = running.next(config, &self.metrics, &self.clock);
+        let next = Arc::new(next.map_err(ReloadError::limit)?);
+        // Nothing can fail from here on.
+        self.put_in_force(next.clone());
+        followers.retain(|follower| follower(&next) == Followed::Swapped);
+        Ok(Reloaded {
+            generation: next.generation,
+            changed: true,
+            restart,
+        })
+    }
+
+    /// Does a reload in its turn, and tells everyone how it went.
+    fn report(
+        &self,
+        reload: impl FnOnce(&mut Vec<Follower>) -> Result<Reloaded, ReloadError>,
+    ) -> Result<Reloaded, ReloadError> {
+        let mut followers = self.reloading.followers.lock();
+        let result = reload(&mut followers);
+        let now = self.clock.unix_time();
+        self.reloading.status.lock().note(now, &result);
+        match &result {
+            Ok(reloaded) => self.metrics.reload.succeeded(reloaded.generation),
+            Err(_) => self.metrics.reload.failed(),
+        }
+        drop(followers);
+        self.reloading.observer.observe(&match &result {
+            Ok(reloaded) => Event::Reloaded(reloaded.clone()),
+            Err(error) => Event::ReloadFailed(error.clone()),
+        });
+        result
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reloaded(reloaded) => reloaded.fmt(f),
+            Self::ReloadFailed(error) => {
+                write!(f, "the configuration was refused, nothing changed: {error}")?;
+                let mut cause = std::error::Error::source(error);
+                while let Some(error) = cause {
+                    write!(f, ": {error}")?;
+                    cause = error.source();
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let generation = self.generation;
+        if self.changed {
+            write!(f, "configuration {generation} is in force")?;
+        } else {
+            write!(
+                f,
+                "the file is unchanged, configuration {generation} stays in force"
+            )?;
+        }
+        if self.restart.is_empty() {
+            return Ok(());
+        }
+        let fields = self.restart.join(", ");
+        write!(f, "; until a restart, the old value of: {fields}")
+    }
+}
+
+impl fmt::Debug for Reloading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reloading")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
