@@ -16,7 +16,7 @@ use axum::Router;
 use axum::extract::{ConnectInfo, Request};
 use axum::routing::get;
 use stanchion::ratelimit::http::{ClientAddr, ForwardedField};
-use stanchion::ratelimit::{KeyedRateLimiter, RateLimitLayer};
+use stanchion::ratelimit::{KeyedRateLimiter, Quota, RateLimitLayer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Barrier, oneshot};
@@ -50,7 +50,7 @@ fn app(limiter: KeyedRateLimiter<IpAddr>, gate: Arc<Barrier>) -> Result<Router, 
 }
 
 async fn story() -> Result<(), Box<dyn Error>> {
-    let limiter = KeyedRateLimiter::<IpAddr>::new("2/m".parse()?, 10_000)?;
+    let limiter = KeyedRateLimiter::<IpAddr>::new("2/m".parse::<Quota>()?, 10_000)?;
     let gate = Arc::new(Barrier::new(2));
     let app =
         app(limiter.clone(), gate.clone())?.into_make_service_with_connect_info::<SocketAddr>();

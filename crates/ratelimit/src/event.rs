@@ -11,4 +11,6 @@ pub enum Event {
     /// Redis did not decide in time, so the outage policy did.
     #[cfg(feature = "redis")]
     FellBack,
+    /// A keyed limiter had no room for a new key, which took the place of another.
+    Evicted,
 }

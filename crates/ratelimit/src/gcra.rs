@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use stanchion_core::Instant;
 
+use crate::keyed::Place;
 use crate::{Quota, Rejected, Status};
 
 /// A TAT that lies further ahead than this cannot be: it lies in the past.
@@ -44,8 +45,8 @@ pub(crate) struct Decision {
     /// How far the bucket is from full, in units, after what was taken.
     pub(crate) ahead: u64,
     pub(crate) kind: Kind,
-    /// The key had no bucket of its own.
-    pub(crate) overflowed: bool,
+    /// How the key came to its bucket.
+    pub(crate) place: Place,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl Decision {
         Self {
             ahead,
             kind: Kind::Admitted,
-            overflowed: false,
+            place: Place::Own,
         }
     }
 
@@ -70,7 +71,7 @@ impl Decision {
         Self {
             ahead,
             kind: Kind::Exceeded,
-            overflowed: false,
+            place: Place::Own,
         }
     }
 
@@ -84,8 +85,12 @@ impl Decision {
         Self {
             ahead,
             kind,
-            overflowed: false,
+            place: Place::Own,
         }
+    }
+
+    pub(crate) fn with_place(self, place: Place) -> Self {
+        Self { place, ..self }
     }
 
     #[inline]
@@ -98,6 +103,11 @@ impl Decision {
         let status = Status::new(*gcra, self.ahead);
         match self.kind {
             Kind::Admitted => Ok(status),
+            Kind::Exceeded if self.place == Place::Denied => {
+                let wait = gcra.duration(self.ahead).as_nanos();
+                let wait = u64::try_from(wait).unwrap_or(u64::MAX);
+                Err(Rejected::no_room(gcra.burst(), wait, cost))
+            }
             Kind::Exceeded => Err(Rejected::exceeded(status, cost)),
             Kind::CostAboveBurst => Err(Rejected::cost_above_burst(status, cost)),
         }

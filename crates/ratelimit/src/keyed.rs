@@ -1,36 +1,49 @@
 mod key_hash;
 mod line;
+mod states;
+mod store;
 mod table;
+mod when_full;
 
 use std::error::Error;
 use std::fmt;
 use std::hash::Hash;
-use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use stanchion_core::{Clock, Observe};
 
 #[cfg(feature = "tower")]
 use crate::RateLimiter;
 use crate::gcra::Gcra;
-use crate::{Event, Quota, Rejected, Status};
+use crate::token_bucket::TokenBucket;
+use crate::{Event, Policy, Quota, Rejected, Status};
 use key_hash::KeyHash;
+use states::{States, Uniform, uniform};
 use table::Table;
+pub(crate) use when_full::Place;
+pub use when_full::WhenFull;
 
-/// Limits the rate of each key on its own, in memory that never grows; clones share the buckets.
+/// Limits the rate of each key on its own, by any [`Policy`], in memory that never grows; clones
+/// share what is used.
 ///
-/// All memory is taken when the limiter is built: 22.4 bytes per key. A bucket that has refilled
-/// is as good as absent, so its place serves the next key that comes; there is no sweeper. Keys
-/// are not kept: a bucket is told by 53 bits of a hash with secrets of this limiter's own, so who
-/// chooses the keys cannot make two of them meet, and two given keys share a bucket with
-/// probability 2⁻⁵³.
+/// All places are taken when the limiter is built. A key that has used nothing, or whose use has
+/// expired, is as good as absent, so its place serves the next key that comes; there is no
+/// sweeper. Keys are not kept: one is told by 53 bits (where the policy is a token bucket for all,
+/// else 64) of a hash with secrets of this limiter's own, so who chooses the keys cannot make two
+/// of them meet, and two given keys share a place with probability 2⁻⁵³.
 ///
-/// **Full.** A new key that finds no place, because the buckets where it could stand are all in
-/// use, is limited through one cell that all such keys share, with the same quota, and is counted
-/// ([`KeyedSnapshot::overflowed`]). Keys that have a bucket are not touched. So who invents keys
-/// gets one more quota for all of them together, once the table is full; before that, each
-/// invented key brings its own burst. Put a limit by address in front of keys that a client can
-/// invent.
+/// | policy | bytes for each of `max_keys` | a check |
+/// |---|---|---|
+/// | a token bucket for all keys | 22.4 | lock-free |
+/// | quotas by key ([`per_key`](Self::per_key)) | 44.8 | a short lock on a part of the table |
+/// | another algorithm | 1.4 · (16 + its state), and what it notes | the same |
+///
+/// **Full.** What becomes of a new key that finds no place, because the places where it could
+/// stand are all in use, says [`WhenFull`]: it shares one more state with all such keys (the
+/// default), is refused, or takes the place of another. Each is counted in the
+/// [snapshot](Self::snapshot). None of them makes a key safe that a client can invent: before the
+/// table is full, each invented key brings its own burst. Put a limit by address in front.
 ///
 /// # Examples
 ///
@@ -43,21 +56,45 @@ use table::Table;
 /// assert!(limiter.check("anna").is_ok());
 /// assert!(limiter.check("bela").is_ok());
 /// assert!(limiter.check("anna").is_err());
+/// limiter.reset("anna");
+/// assert!(limiter.check("anna").is_ok());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct KeyedRateLimiter<K: ?Sized> {
-    shared: Arc<Shared>,
+    shared: Arc<Shared<K>>,
     clock: Clock,
     observer: Option<Arc<dyn Observe<Event> + Send + Sync>>,
-    key: PhantomData<fn(&K)>,
+    when_full: WhenFull,
 }
 
-struct Shared {
-    quota: Quota,
-    gcra: Gcra,
+struct Shared<K: ?Sized> {
     key_hash: KeyHash,
     max_keys: usize,
-    table: Table,
+    keys: Keys<K>,
+    overflowed: AtomicU64,
+    denied: AtomicU64,
+    evicted: AtomicU64,
+}
+
+/// Tells the quota of a key.
+type QuotaOf<K> = dyn Fn(&K) -> Option<Quota> + Send + Sync;
+
+/// The states of the keys, by how they are limited.
+enum Keys<K: ?Sized> {
+    /// One quota for all, without a lock.
+    Buckets {
+        quota: Quota,
+        gcra: Gcra,
+        table: Table,
+    },
+    /// Another algorithm with the same numbers for all.
+    Uniform(Box<dyn Uniform>),
+    /// A quota by key.
+    PerKey {
+        common: Quota,
+        quota_of: Box<QuotaOf<K>>,
+        states: States<TokenBucket>,
+    },
 }
 
 /// A keyed limiter in plain numbers, to make metrics from.
@@ -66,38 +103,105 @@ struct Shared {
 pub struct KeyedSnapshot {
     /// Keys that the limiter was built for.
     pub max_keys: usize,
-    /// Bytes that the buckets take; fixed.
+    /// Bytes that the places take; fixed. A sliding log's notes come on top.
     pub bytes: usize,
-    /// Requests that went to the shared cell because their key found no place, since the start.
+    /// Requests that went to the shared state because their key found no place, since the start.
     pub overflowed: u64,
+    /// Requests that were refused because their key found no place, since the start.
+    pub denied: u64,
+    /// Keys that lost their place to another while it was in use, since the start.
+    pub evicted: u64,
 }
 
 /// The most keys that one limiter can be built for.
 const MAX_KEYS: usize = 1 << 31;
 
 impl<K: ?Sized> KeyedRateLimiter<K> {
-    /// Full buckets with this quota for up to `max_keys` keys in use at once, on the system's
-    /// clock.
+    /// Limits each key by this policy (a [`Quota`] is one), for up to `max_keys` keys in use at
+    /// once, on the system's clock.
     ///
     /// # Errors
     ///
     /// `max_keys` must be from 1 to 2³¹.
-    pub fn new(quota: Quota, max_keys: usize) -> Result<Self, InvalidMaxKeys> {
-        if !(1..=MAX_KEYS).contains(&max_keys) {
-            return Err(InvalidMaxKeys { max_keys });
-        }
-        Ok(Self {
-            shared: Arc::new(Shared {
+    pub fn new(policy: impl Into<Policy>, max_keys: usize) -> Result<Self, InvalidMaxKeys> {
+        let max_keys = InvalidMaxKeys::unless_valid(max_keys)?;
+        let keys = match policy.into() {
+            Policy::TokenBucket(quota) => Keys::Buckets {
                 quota,
                 gcra: Gcra::new(&quota),
+                table: Table::new(max_keys),
+            },
+            Policy::FixedWindow(window) => Keys::Uniform(uniform(window, max_keys)),
+            Policy::SlidingWindowCounter(window) => Keys::Uniform(uniform(window, max_keys)),
+        };
+        Ok(Self::from_keys(keys, max_keys))
+    }
+
+    /// Limits each key by the quota that `quota_of` tells for it, or by `common` where it tells
+    /// none; for up to `max_keys` keys in use at once, on the system's clock.
+    ///
+    /// `quota_of` is asked at each check, so what it looks up may change at any time: what a key
+    /// has used is kept as the time that it takes to refill. It runs before any lock is taken, and
+    /// should be quick. Keys without a place share a state under `common`.
+    ///
+    /// # Errors
+    ///
+    /// `max_keys` must be from 1 to 2³¹.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// use std::sync::{Arc, RwLock};
+    /// use stanchion_ratelimit::{KeyedRateLimiter, Quota};
+    ///
+    /// let tiers = Arc::new(RwLock::new(HashMap::from([("anna", "100/s".parse()?)])));
+    /// let lookup = tiers.clone();
+    /// let quota_of = move |key: &str| lookup.read().ok()?.get(key).copied();
+    /// let limiter = KeyedRateLimiter::<str>::per_key("10/s".parse()?, quota_of, 10_000)?;
+    /// assert_eq!(limiter.check("anna")?.limit(), 100);
+    /// assert_eq!(limiter.check("bela")?.limit(), 10);
+    ///
+    /// tiers.write().unwrap().insert("bela", "50/s".parse()?);
+    /// assert_eq!(limiter.check("bela")?.limit(), 50);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn per_key(
+        common: Quota,
+        quota_of: impl Fn(&K) -> Option<Quota> + Send + Sync + 'static,
+        max_keys: usize,
+    ) -> Result<Self, InvalidMaxKeys> {
+        let max_keys = InvalidMaxKeys::unless_valid(max_keys)?;
+        let keys = Keys::PerKey {
+            common,
+            quota_of: Box::new(quota_of),
+            states: States::new(max_keys, &TokenBucket::new(common)),
+        };
+        Ok(Self::from_keys(keys, max_keys))
+    }
+
+    fn from_keys(keys: Keys<K>, max_keys: usize) -> Self {
+        Self {
+            shared: Arc::new(Shared {
                 key_hash: KeyHash::new(),
                 max_keys,
-                table: Table::new(max_keys),
+                keys,
+                overflowed: AtomicU64::new(0),
+                denied: AtomicU64::new(0),
+                evicted: AtomicU64::new(0),
             }),
             clock: Clock::system(),
             observer: None,
-            key: PhantomData,
-        })
+            when_full: WhenFull::default(),
+        }
+    }
+
+    /// What becomes of new keys through this handle and its later clones, when there is no place.
+    /// Default: [`WhenFull::Share`].
+    #[must_use]
+    pub fn with_when_full(mut self, when_full: WhenFull) -> Self {
+        self.when_full = when_full;
+        self
     }
 
     /// Reads `clock` from now on. Default: [`Clock::system`]. All clones of one limiter must read
@@ -115,10 +219,10 @@ impl<K: ?Sized> KeyedRateLimiter<K> {
         self
     }
 
-    /// A limiter with the same quota, clock and observer, for requests that have no key.
+    /// A limiter with the same policy, clock and observer, for requests that have no key.
     #[cfg(feature = "tower")]
     pub(crate) fn alone(&self) -> RateLimiter {
-        RateLimiter::new(self.quota()).with_parts(self.clock.clone(), self.observer.clone())
+        RateLimiter::new(self.policy()).with_parts(self.clock.clone(), self.observer.clone())
     }
 
     /// Tells the observer of a refusal that needed no bucket.
@@ -130,26 +234,42 @@ impl<K: ?Sized> KeyedRateLimiter<K> {
         rejected
     }
 
-    /// The quota of each key.
+    /// The policy that each key is limited by, or what is common to those without a quota of their
+    /// own.
     #[must_use]
-    pub fn quota(&self) -> Quota {
-        self.shared.quota
+    pub fn policy(&self) -> Policy {
+        match &self.shared.keys {
+            Keys::Buckets { quota, .. } | Keys::PerKey { common: quota, .. } => (*quota).into(),
+            Keys::Uniform(uniform) => uniform.policy(),
+        }
     }
 
     /// The limiter in plain numbers; O(1).
     #[must_use]
     pub fn snapshot(&self) -> KeyedSnapshot {
+        let shared = &*self.shared;
         KeyedSnapshot {
-            max_keys: self.shared.max_keys,
-            bytes: self.shared.table.bytes(),
-            overflowed: self.shared.table.overflowed(),
+            max_keys: shared.max_keys,
+            bytes: match &shared.keys {
+                Keys::Buckets { table, .. } => table.bytes(),
+                Keys::Uniform(uniform) => uniform.bytes(),
+                Keys::PerKey { states, .. } => states.bytes(),
+            },
+            overflowed: shared.overflowed.load(Ordering::Relaxed),
+            denied: shared.denied.load(Ordering::Relaxed),
+            evicted: shared.evicted.load(Ordering::Relaxed),
         }
     }
 
-    /// Counts the keys whose bucket is not full. Reads all buckets: O(`max_keys`).
+    /// Counts the keys that have used something. Reads all places: O(`max_keys`).
     #[must_use]
     pub fn count_keys(&self) -> usize {
-        self.shared.table.live(&self.shared.gcra, self.clock.now())
+        let now = self.clock.now();
+        match &self.shared.keys {
+            Keys::Buckets { gcra, table, .. } => table.live(gcra, now),
+            Keys::Uniform(uniform) => uniform.live(now),
+            Keys::PerKey { states, .. } => states.live(now),
+        }
     }
 }
 
@@ -162,8 +282,10 @@ impl<K: ?Sized + Hash> KeyedRateLimiter<K> {
     ///
     /// # Complexity
     ///
-    /// O(1), no allocation. An admission swaps one word; only a new key, or the first of an era, locks two cache
-    /// lines for a few dozen instructions. A refusal locks and writes nothing.
+    /// O(1), no allocation but a sliding log's notes. Of a token bucket for all keys, an admission
+    /// swaps one word; only a new key, or the first of an era, locks two cache lines for a few
+    /// dozen instructions, and a refusal locks and writes nothing. Other checks hold a lock on a
+    /// 64th of the table (all of it for fewer than 6,000 keys).
     #[inline]
     pub fn check(&self, key: &K) -> Result<Status, Rejected> {
         self.check_n(key, 1)
@@ -180,27 +302,79 @@ impl<K: ?Sized + Hash> KeyedRateLimiter<K> {
     pub fn check_n(&self, key: &K, cost: u64) -> Result<Status, Rejected> {
         let shared = &*self.shared;
         let hash = shared.key_hash.hash(key);
-        let now = || self.clock.now();
-        let decision = shared.table.check(&shared.gcra, hash, now, cost);
-        let result = decision.into_result(&shared.gcra, cost);
-        if let Some(observer) = &self.observer {
-            if decision.overflowed {
-                observer.observe(&Event::Overflowed);
+        let (result, place) = match &shared.keys {
+            Keys::Buckets { gcra, table, .. } => {
+                let now = || self.clock.now();
+                let decision = table.check(gcra, hash, now, cost, self.when_full);
+                (decision.into_result(gcra, cost), decision.place)
             }
-            if let Err(rejected) = &result {
-                observer.observe(&Event::Rejected(*rejected));
+            Keys::Uniform(uniform) => uniform.check(hash, &self.clock, cost, self.when_full),
+            Keys::PerKey {
+                common,
+                quota_of,
+                states,
+            } => {
+                let own = TokenBucket::new(quota_of(key).unwrap_or(*common));
+                let common = TokenBucket::new(*common);
+                let algorithms = (&own, &common);
+                states.check(algorithms, hash, &self.clock, cost, self.when_full)
             }
+        };
+        if place != Place::Own {
+            self.tell_place(place);
+        }
+        if let (Some(observer), Err(rejected)) = (&self.observer, &result) {
+            observer.observe(&Event::Rejected(*rejected));
         }
         result
     }
 
-    /// Where the bucket of `key` stands; takes nothing.
+    #[cold]
+    fn tell_place(&self, place: Place) {
+        let shared = &*self.shared;
+        let (counter, event) = match place {
+            Place::Own => return,
+            Place::Shared => (&shared.overflowed, Some(Event::Overflowed)),
+            Place::Evicted => (&shared.evicted, Some(Event::Evicted)),
+            // Told as a refusal.
+            Place::Denied => (&shared.denied, None),
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        if let (Some(observer), Some(event)) = (&self.observer, event) {
+            observer.observe(&event);
+        }
+    }
+
+    /// Where `key` stands; takes nothing.
     #[must_use]
     pub fn peek(&self, key: &K) -> Status {
         let shared = &*self.shared;
         let hash = shared.key_hash.hash(key);
-        let ahead = shared.table.peek(&shared.gcra, hash, self.clock.now());
-        Status::new(shared.gcra, ahead)
+        let now = self.clock.now();
+        match &shared.keys {
+            Keys::Buckets { gcra, table, .. } => Status::new(*gcra, table.peek(gcra, hash, now)),
+            Keys::Uniform(uniform) => uniform.peek(hash, now),
+            Keys::PerKey {
+                common,
+                quota_of,
+                states,
+            } => {
+                let own = TokenBucket::new(quota_of(key).unwrap_or(*common));
+                states.peek(&own, hash, now)
+            }
+        }
+    }
+
+    /// Forgets what `key` has used. What it took from the state that keys without a place share
+    /// stays taken.
+    pub fn reset(&self, key: &K) {
+        let shared = &*self.shared;
+        let hash = shared.key_hash.hash(key);
+        match &shared.keys {
+            Keys::Buckets { gcra, table, .. } => table.reset(gcra, hash, self.clock.now()),
+            Keys::Uniform(uniform) => uniform.reset(hash),
+            Keys::PerKey { common, states, .. } => states.reset(&TokenBucket::new(*common), hash),
+        }
     }
 }
 
@@ -210,7 +384,7 @@ impl<K: ?Sized> Clone for KeyedRateLimiter<K> {
             shared: self.shared.clone(),
             clock: self.clock.clone(),
             observer: self.observer.clone(),
-            key: PhantomData,
+            when_full: self.when_full,
         }
     }
 }
@@ -218,8 +392,9 @@ impl<K: ?Sized> Clone for KeyedRateLimiter<K> {
 impl<K: ?Sized> fmt::Debug for KeyedRateLimiter<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyedRateLimiter")
-            .field("quota", &self.shared.quota)
+            .field("policy", &self.policy())
             .field("max_keys", &self.shared.max_keys)
+            .field("when_full", &self.when_full)
             .finish_non_exhaustive()
     }
 }
@@ -228,6 +403,15 @@ impl<K: ?Sized> fmt::Debug for KeyedRateLimiter<K> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidMaxKeys {
     max_keys: usize,
+}
+
+impl InvalidMaxKeys {
+    fn unless_valid(max_keys: usize) -> Result<usize, Self> {
+        match max_keys {
+            1..=MAX_KEYS => Ok(max_keys),
+            _ => Err(Self { max_keys }),
+        }
+    }
 }
 
 impl fmt::Display for InvalidMaxKeys {
@@ -241,3 +425,13 @@ impl fmt::Display for InvalidMaxKeys {
 }
 
 impl Error for InvalidMaxKeys {}
+
+/// Maps a hash onto `0..size` by its high bits.
+#[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the result is below `size`"
+)]
+fn scale_down(hash: u64, size: usize) -> usize {
+    ((u128::from(hash) * size as u128) >> 64) as usize
+}

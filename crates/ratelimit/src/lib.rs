@@ -22,11 +22,12 @@ mod redis;
 mod sliding_window_counter;
 mod status;
 mod sync;
+mod token_bucket;
 
 pub use async_limiter::AsyncLimiter;
 pub use event::Event;
 pub use fixed_window::FixedWindow;
-pub use keyed::{InvalidMaxKeys, KeyedRateLimiter, KeyedSnapshot};
+pub use keyed::{InvalidMaxKeys, KeyedRateLimiter, KeyedSnapshot, WhenFull};
 #[cfg(feature = "tower")]
 pub use layer::{
     Answer, AsyncRateLimit, AsyncRateLimitLayer, AsyncResponseFuture, BoxError, Fail, Isolate,

@@ -146,6 +146,8 @@ pub enum Reason {
     Exceeded,
     /// The cost is above the burst, or the limit of a window: it will never be admitted.
     CostAboveBurst,
+    /// A keyed limiter has no room for one key more; see [`WhenFull::Deny`](crate::WhenFull::Deny).
+    NoRoom,
     /// The request carries no key to be limited by.
     NoKey,
     /// Nobody could decide in time, and requests are refused then; see
@@ -167,6 +169,15 @@ impl Rejected {
         Self {
             reason: Reason::CostAboveBurst,
             status: Some(status),
+            cost,
+        }
+    }
+
+    /// There is room again after `wait` nanoseconds.
+    pub(crate) fn no_room(limit: u64, wait: u64, cost: u64) -> Self {
+        Self {
+            reason: Reason::NoRoom,
+            status: Some(Status::window(limit, 0, wait, cost, Some(wait))),
             cost,
         }
     }
@@ -225,6 +236,9 @@ impl fmt::Display for Rejected {
                 self.cost,
                 status.limit()
             ),
+            (Reason::NoRoom, Some(wait), _) => {
+                write!(f, "too many keys are in use, retry after {wait:?}")
+            }
             (Reason::NoKey, ..) => f.write_str("the request carries no key to be limited by"),
             #[cfg(feature = "redis")]
             (Reason::Unavailable, ..) => {

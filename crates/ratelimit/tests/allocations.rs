@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use stanchion_core::{Clock, ManualClock};
 use stanchion_ratelimit::{
-    BoxError, KeyedRateLimiter, Policy, RateLimitLayer, RateLimiter, Rejected,
+    BoxError, KeyedRateLimiter, Policy, Quota, RateLimitLayer, RateLimiter, Rejected,
 };
 use testkit::{CountingAllocator, allocations, live_bytes};
 use tower::{Layer, Service, service_fn};
@@ -51,7 +51,7 @@ fn a_plain_check_allocates_nothing() {
 
 #[test]
 fn a_keyed_check_allocates_nothing_for_old_keys_new_ones_and_too_many() {
-    let limiter = KeyedRateLimiter::<str>::new("1/m".parse().unwrap(), 50).unwrap();
+    let limiter = KeyedRateLimiter::<str>::new("1/m".parse::<Quota>().unwrap(), 50).unwrap();
     let limiter = limiter.with_clock(Clock::manual().0);
     let keys: Vec<String> = (0..1_000).map(|key| format!("key {key}")).collect();
     let counted = allocations(|| {
@@ -66,7 +66,7 @@ fn a_keyed_check_allocates_nothing_for_old_keys_new_ones_and_too_many() {
 #[test]
 fn a_keyed_limiter_takes_all_its_memory_when_it_is_built() {
     let before = live_bytes();
-    let quota = "1/m".parse().unwrap();
+    let quota: Quota = "1/m".parse().unwrap();
     let limiter = KeyedRateLimiter::<u64>::new(quota, 100_000).unwrap();
     let built = live_bytes() - before;
     for key in 0..200_000 {
@@ -132,7 +132,7 @@ fn a_refusal_costs_its_box_and_answered_nothing() {
 
 #[test]
 fn a_keyed_layer_allocates_no_more_than_a_plain_one() {
-    let limiter = KeyedRateLimiter::new("1/m".parse().unwrap(), 100).unwrap();
+    let limiter = KeyedRateLimiter::new("1/m".parse::<Quota>().unwrap(), 100).unwrap();
     let limiter = limiter.with_clock(Clock::manual().0);
     let layer = RateLimitLayer::keyed(limiter, |request: &u32| Some(*request));
     let mut service = layer.layer(service_fn(double));
@@ -183,7 +183,7 @@ mod http {
         E: KeyExtractor<Request<()>, Key = K>,
         K: std::hash::Hash + ToOwned + ?Sized,
     {
-        let limiter = KeyedRateLimiter::<K>::new("1/d".parse().unwrap(), 100).unwrap();
+        let limiter = KeyedRateLimiter::<K>::new("1/d".parse::<Quota>().unwrap(), 100).unwrap();
         let limiter = limiter.with_clock(Clock::manual().0);
         let mut service = RateLimitLayer::keyed(limiter, extractor)
             .respond_with(|_: &Rejected, _: Request<()>| {

@@ -152,7 +152,7 @@ fn a_clock_that_steps_back_brings_nothing_and_blocks_nothing_for_good() {
     // Wall clocks step back; a limiter that reads one either hands out a second burst or refuses
     // for as long as the step was. TAT stands where it stood.
     let (clock, time) = Clock::manual();
-    let keyed = KeyedRateLimiter::new("10/s".parse().unwrap(), 100).unwrap();
+    let keyed = KeyedRateLimiter::new("10/s".parse::<Quota>().unwrap(), 100).unwrap();
     let keyed = keyed.with_clock(clock.clone());
     let limiter = RateLimiter::new("10/s".parse::<Policy>().unwrap()).with_clock(clock);
     time.set(Instant::ZERO + DAY);
@@ -173,7 +173,7 @@ fn invented_keys_take_no_memory_and_leave_old_keys_alone() {
     // governor's keyed limiters grow with every key until someone sweeps; that ran services out of
     // memory. An IPv6 client has 2⁶⁴ keys of its own.
     let (clock, time) = Clock::manual();
-    let limiter = KeyedRateLimiter::new("1/m burst 2".parse().unwrap(), 1_000).unwrap();
+    let limiter = KeyedRateLimiter::new("1/m burst 2".parse::<Quota>().unwrap(), 1_000).unwrap();
     let limiter = limiter.with_clock(clock);
     let bytes = limiter.snapshot().bytes;
     assert!(limiter.check(&0_u64).is_ok());

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use stanchion_core::{Clock, ManualClock};
-use stanchion_ratelimit::{KeyedRateLimiter, Policy, RateLimiter, Reason};
+use stanchion_ratelimit::{KeyedRateLimiter, Policy, Quota, RateLimiter, Reason};
 
 fn limiter(quota: &str) -> (RateLimiter, ManualClock) {
     let (clock, time) = Clock::manual();
@@ -154,7 +154,7 @@ fn governor_a_billion_and_one_per_second_is_never_denied_to_two_million_checks()
 #[test]
 fn governor_keys_are_forgotten_as_they_refill() {
     let (clock, time) = Clock::manual();
-    let limiter = KeyedRateLimiter::new("1/s".parse().unwrap(), 100).unwrap();
+    let limiter = KeyedRateLimiter::new("1/s".parse::<Quota>().unwrap(), 100).unwrap();
     let limiter = limiter.with_clock(clock);
     for (key, step) in [(1, 0), (2, 200), (3, 600)] {
         time.advance(ms(step));

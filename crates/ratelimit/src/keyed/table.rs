@@ -3,13 +3,16 @@
 //! A bucket that is full again says nothing that an absent one does not, so its slot is free for
 //! the next key that needs one; that is all the collection there is. Each key has two lines where
 //! its bucket may stand. If eight other keys fill both, one of them is moved to *its* other line,
-//! and if that is full too, one there first to its own; if none can move, the key shares the overflow cell with whoever else found no room.
+//! and if that is full too, one there first to its own; if none can move, the
+//! table is full for this key, and [`WhenFull`] says what becomes of it.
 
 use stanchion_core::Instant;
 
 use super::line::{Entry, Fingerprint, Line, Locked, SLOTS, Vacant};
+use super::scale_down;
+use super::when_full::{Place, WhenFull};
 use crate::cell::Cell;
-use crate::gcra::{Decision, Gcra, Verdict};
+use crate::gcra::{Decision, Gcra, Moment, Verdict};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Slots for every ten keys: at 70 % almost every new key finds a place in one of its two lines.
@@ -27,7 +30,6 @@ pub(super) struct Table {
     /// forgotten.
     floors: Box<[Floor]>,
     overflow: Cell,
-    overflowed: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -42,16 +44,11 @@ impl Table {
             lines: (0..lines).map(|_| Line::new()).collect(),
             floors: (0..FLOORS).map(|_| Floor(AtomicU64::new(0))).collect(),
             overflow: Cell::new(),
-            overflowed: AtomicU64::new(0),
         }
     }
 
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&*self.lines) + size_of_val(&*self.floors)
-    }
-
-    pub(super) fn overflowed(&self) -> u64 {
-        self.overflowed.load(Ordering::Relaxed)
     }
 
     /// Buckets that are not full, by reading every line.
@@ -99,6 +96,7 @@ impl Table {
         hash: u64,
         now: impl FnOnce() -> Instant,
         cost: u64,
+        when_full: WhenFull,
     ) -> Decision {
         if !gcra.decides(cost) {
             return Decision::beyond(cost, self.peek(gcra, hash, now()));
@@ -127,14 +125,21 @@ impl Table {
             }
             found = line.find(key);
         }
-        self.check_slowly(gcra, key, now, cost)
+        self.check_slowly(gcra, key, now, cost, when_full)
     }
 
     /// The same with both lines locked: the key has no bucket yet, or was not seen this era, or is
     /// just being moved.
     #[cold]
     #[inline(never)]
-    fn check_slowly(&self, gcra: &Gcra, key: Fingerprint, now: Instant, cost: u64) -> Decision {
+    fn check_slowly(
+        &self,
+        gcra: &Gcra,
+        key: Fingerprint,
+        now: Instant,
+        cost: u64,
+        when_full: WhenFull,
+    ) -> Decision {
         let moment = gcra.moment(now);
         let homes = self.homes(key);
         let both = self.lock_both(homes.0, homes.1);
@@ -160,16 +165,54 @@ impl Table {
             Verdict::Admit(tat) => tat,
             Verdict::Refuse => return Decision::exceeded(ahead),
         };
-        let Some((line, place)) = self.seize(gcra, &both, homes, now) else {
-            drop(both);
-            self.overflowed.fetch_add(1, Ordering::Relaxed);
-            return Decision {
-                overflowed: true,
-                ..self.overflow.check(gcra, now, cost)
-            };
-        };
-        line.put(place, Entry::new(key, moment.era, tat));
-        Decision::admitted(tat.wrapping_sub(moment.units))
+        let admitted = Decision::admitted(tat.wrapping_sub(moment.units));
+        let new = Entry::new(key, moment.era, tat);
+        if let Some((line, place)) = self.seize(gcra, &both, homes, now) {
+            line.put(place, new);
+            return admitted;
+        }
+        let (line, place, ahead) = Self::soonest(&both, moment);
+        match when_full {
+            WhenFull::Share => {
+                drop(both);
+                let decision = self.overflow.check(gcra, now, cost);
+                decision.with_place(Place::Shared)
+            }
+            WhenFull::Deny => Decision::exceeded(ahead).with_place(Place::Denied),
+            WhenFull::Evict => {
+                line.take_out(place);
+                line.put(place, new);
+                admitted.with_place(Place::Evicted)
+            }
+        }
+    }
+
+    /// The bucket of two locked lines that will be full the soonest, and how far it is from that.
+    fn soonest<'a, 'b>(
+        both: &'b (Locked<'a>, Locked<'a>),
+        now: Moment,
+    ) -> (&'b Locked<'a>, usize, u64) {
+        let all = [&both.0, &both.1].into_iter();
+        let all = all.flat_map(|line| {
+            let ahead = move |(place, entry): (usize, Entry)| (line, place, entry.ahead(now));
+            line.entries().map(ahead)
+        });
+        let soonest = all.min_by_key(|(_, _, ahead)| *ahead);
+        soonest.unwrap_or((&both.0, 0, 0))
+    }
+
+    /// Fills the bucket of `hash`.
+    pub(super) fn reset(&self, gcra: &Gcra, hash: u64, now: Instant) {
+        let key = Fingerprint::of(hash);
+        let moment = gcra.moment(now);
+        let (first, second) = self.homes(key);
+        let both = self.lock_both(first, second);
+        for line in [&both.0, &both.1] {
+            if let Some((place, _)) = line.find(key) {
+                line.take_out(place);
+                line.put(place, Entry::new(key, moment.era, moment.units));
+            }
+        }
     }
 
     /// Finds a slot for a new bucket in one of two locked lines: one that is free, or one whose
@@ -284,16 +327,6 @@ impl Table {
     }
 }
 
-/// Maps a hash onto `0..size` by its high bits.
-#[inline]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the result is below `size`"
-)]
-fn scale_down(hash: u64, size: usize) -> usize {
-    ((u128::from(hash) * size as u128) >> 64) as usize
-}
-
 fn stripe(key: Fingerprint) -> usize {
     ((key.0 >> 11) % FLOORS as u64) as usize
 }
@@ -319,13 +352,14 @@ mod tests {
         // An odd multiplier scatters the numbers, and none twice.
         let hash = |key: u64| (key + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         for key in 0..keys {
-            let decision = table.check(&gcra, hash(key), now, 1);
+            let decision = table.check(&gcra, hash(key), now, 1, WhenFull::Share);
             assert_eq!(decision.kind, Kind::Admitted);
-            assert!(!decision.overflowed, "key {key} of {keys}");
+            assert_eq!(decision.place, Place::Own, "key {key} of {keys}");
         }
         assert_eq!(table.live(&gcra, now()), 100_000);
         for key in 0..keys {
-            assert_eq!(table.check(&gcra, hash(key), now, 1).kind, Kind::Exceeded);
+            let decision = table.check(&gcra, hash(key), now, 1, WhenFull::Share);
+            assert_eq!(decision.kind, Kind::Exceeded);
         }
     }
 }

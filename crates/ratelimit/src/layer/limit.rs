@@ -32,7 +32,7 @@ pub(crate) mod private {
     }
     impl<E, K: ?Sized> Sealed for super::Keyed<E, K> {
         fn policy(&self) -> Policy {
-            self.limiter.quota().into()
+            self.limiter.policy()
         }
     }
 }

@@ -6,7 +6,7 @@ use std::future::{Ready, ready};
 use ::http::{HeaderName, Request, Response, StatusCode};
 use stanchion_core::{Clock, ManualClock};
 use stanchion_ratelimit::http::{ClientAddr, ForwardedField, HeaderKey, PeerAddr, TooManyRequests};
-use stanchion_ratelimit::{Answer, KeyedRateLimiter, MissingKey, Policy, RateLimitLayer};
+use stanchion_ratelimit::{Answer, KeyedRateLimiter, MissingKey, Policy, Quota, RateLimitLayer};
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, service_fn};
 
@@ -112,7 +112,7 @@ fn a_wait_below_a_second_is_told_as_one_second() {
 
 #[test]
 fn a_request_without_a_key_gets_400_and_no_promise() {
-    let limiter = KeyedRateLimiter::new("1/m".parse().unwrap(), 10).unwrap();
+    let limiter = KeyedRateLimiter::new("1/m".parse::<Quota>().unwrap(), 10).unwrap();
     let limiter = limiter.with_clock(Clock::manual().0);
     let key = HeaderKey::new(HeaderName::from_static("x-tenant"));
     let layer = RateLimitLayer::keyed::<Request<Body>>(limiter, key);
@@ -223,7 +223,7 @@ fn a_cost_that_never_fits_is_told_no_time_to_come_back() {
 /// The leftmost entry of `X-Forwarded-For` is the client's own invention; two peers believe it.
 #[test]
 fn invented_addresses_bring_no_burst_of_their_own() {
-    let limiter = KeyedRateLimiter::new("1/m".parse().unwrap(), 100).unwrap();
+    let limiter = KeyedRateLimiter::new("1/m".parse::<Quota>().unwrap(), 100).unwrap();
     let limiter = limiter.with_clock(Clock::manual().0);
     let client = ClientAddr::new().trust_hops(1, ForwardedField::XForwardedFor);
     let layer = RateLimitLayer::keyed::<Request<Body>>(limiter, client).http();

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use stanchion_core::Clock;
-use stanchion_ratelimit::{Event, KeyedRateLimiter, MissingKey, RateLimitLayer};
+use stanchion_ratelimit::{Event, KeyedRateLimiter, MissingKey, Quota, RateLimitLayer};
 use tower::Layer;
 
 use super::*;
@@ -20,7 +20,7 @@ fn keyed(max_keys: usize) -> (KeyedRateLimiter<u32>, Heard) {
             _ => None,
         });
     };
-    let limiter = KeyedRateLimiter::new("1/m".parse().unwrap(), max_keys).unwrap();
+    let limiter = KeyedRateLimiter::new("1/m".parse::<Quota>().unwrap(), max_keys).unwrap();
     let limiter = limiter
         .with_clock(Clock::manual().0)
         .with_observer(observer);

@@ -66,7 +66,7 @@ fn a_layer_applied_twice_takes_twice() {
 #[test]
 fn keyed_services_share_the_buckets_of_all_keys() {
     let (clock, _time) = Clock::manual();
-    let quota = "2/m".parse().unwrap();
+    let quota: Quota = "2/m".parse().unwrap();
     let limiter = KeyedRateLimiter::new(quota, 100).unwrap().with_clock(clock);
     let layer = RateLimitLayer::keyed(limiter.clone(), |request: &u32| Some(request % 2));
     let mut routes = [

@@ -68,10 +68,10 @@ impl World {
 fn check(table: &Table, key: Fingerprint, times: usize) -> (u64, u64) {
     let mut admitted = (0, 0);
     for _ in 0..times {
-        let decision = table.check(&gcra(), key.0, || NOW, 1);
-        match (decision.kind, decision.overflowed) {
-            (Kind::Admitted, false) => admitted.0 += 1,
-            (Kind::Admitted, true) => admitted.1 += 1,
+        let decision = table.check(&gcra(), key.0, || NOW, 1, WhenFull::Share);
+        match (decision.kind, decision.place) {
+            (Kind::Admitted, Place::Own) => admitted.0 += 1,
+            (Kind::Admitted, _) => admitted.1 += 1,
             _ => {}
         }
     }
@@ -298,7 +298,7 @@ fn two_threads_at_the_turn_of_an_era_share_what_a_bucket_has_left() {
         let before = turn - Duration::from_nanos(1);
         let table = Arc::new(Table::new(1));
         let admits = move |table: &Table, now: Instant| {
-            let decision = table.check(&gcra, 0x1234_5678_9abc_def0, || now, 1);
+            let decision = table.check(&gcra, 0x1234_5678_9abc_def0, || now, 1, WhenFull::Share);
             u64::from(decision.kind == Kind::Admitted)
         };
         assert_eq!(admits(&table, before), 1);
