@@ -1,5 +1,6 @@
 //! What the admin listener answers to which path.
 
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -47,9 +48,10 @@ enum Place {
     Explain,
     Stats,
     Events,
+    Reload,
 }
 
-const PLACES: [(&str, Place); 8] = [
+const PLACES: [(&str, Place); 9] = [
     ("/", Place::Page),
     ("/healthz", Place::Health),
     ("/readyz", Place::Readiness),
@@ -58,6 +60,7 @@ const PLACES: [(&str, Place); 8] = [
     ("/explain", Place::Explain),
     ("/stats", Place::Stats),
     ("/events", Place::Events),
+    ("/reload", Place::Reload),
 ];
 
 #[derive(Serialize)]
@@ -65,6 +68,14 @@ struct ConfigAnswer<'a> {
     #[serde(flatten)]
     in_force: ConfigInForce,
     config: &'a Config,
+}
+
+#[derive(Serialize)]
+struct ReloadAnswer {
+    generation: u64,
+    changed: bool,
+    /// Fields whose new value takes a restart.
+    restart: Vec<&'static str>,
 }
 
 impl Admin {
@@ -126,8 +137,8 @@ impl Admin {
         let Some((_, place)) = PLACES.iter().find(|(known, _)| *known == path) else {
             return Ok(not_found());
         };
-        if !reads {
-            return Ok(wrong_method());
+        if reads == (*place == Place::Reload) {
+            return Ok(wrong_method(*place));
         }
         Ok(match place {
             Place::Page => self.page.answer(),
@@ -142,6 +153,7 @@ impl Admin {
             Place::Explain => self.explain(request.uri().query().unwrap_or(""), ends),
             Place::Stats => self.stats(),
             Place::Events => self.events(request.method()),
+            Place::Reload => self.reload(),
         })
     }
 
@@ -195,6 +207,24 @@ impl Admin {
         }
     }
 
+    /// It blocks this thread, for some milliseconds; no request waits on it.
+    fn reload(&self) -> Answer {
+        let result = self.shared.reload();
+        // Whoever watches sees it at once.
+        self.tell();
+        match result {
+            Ok(reloaded) => answer::json(&ReloadAnswer {
+                generation: reloaded.generation,
+                changed: reloaded.changed,
+                restart: reloaded.restart,
+            }),
+            Err(error) => {
+                let detail = with_causes(&error);
+                answer::problem(StatusCode::UNPROCESSABLE_ENTITY, &detail)
+            }
+        }
+    }
+
     fn report(&self) -> serde_json::Result<String> {
         let about = About {
             config: self.config_in_force(),
@@ -209,7 +239,8 @@ impl Admin {
         ConfigInForce {
             generation: status.generation,
             loaded: status.since.as_secs(),
-            error: status.failed.map(|failed| failed.error.to_string()),
+            restart: status.restart,
+            error: status.failed.map(|failed| with_causes(&failed.error)),
         }
     }
 }
@@ -220,10 +251,14 @@ fn not_found() -> Answer {
     answer::problem(StatusCode::NOT_FOUND, &detail)
 }
 
-fn wrong_method() -> Answer {
-    let detail = "this path takes GET and HEAD";
-    let mut answer = answer::problem(StatusCode::METHOD_NOT_ALLOWED, detail);
-    let allowed = HeaderValue::from_static("GET, HEAD");
+fn wrong_method(place: Place) -> Answer {
+    let allowed = match place {
+        Place::Reload => "POST",
+        _ => "GET, HEAD",
+    };
+    let detail = format!("this path takes {allowed}");
+    let mut answer = answer::problem(StatusCode::METHOD_NOT_ALLOWED, &detail);
+    let allowed = HeaderValue::from_static(allowed);
     answer.headers_mut().insert(header::ALLOW, allowed);
     answer
 }
@@ -231,4 +266,15 @@ fn wrong_method() -> Answer {
 fn failed() -> Answer {
     let detail = "the answer could not be written";
     answer::problem(StatusCode::INTERNAL_SERVER_ERROR, detail)
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }

@@ -76,12 +76,13 @@ impl Stats {
     /// Reads all counters of the configuration in force. With a new one, what is told of the last
     /// seconds of routes and endpoints begins anew.
     pub(super) fn read_all(&mut self, snapshot: &Snapshot, metrics: &Metrics, now: Instant) {
+        self.read(now);
         if snapshot.generation != self.generation {
             self.generation = snapshot.generation;
             self.sources = Sources::new(&snapshot.config, metrics);
             self.readings.clear();
+            self.read(now);
         }
-        self.read(now);
     }
 
     fn read(&mut self, now: Instant) {
@@ -276,6 +277,7 @@ mod tests {
             config: ConfigInForce {
                 generation: 1,
                 loaded: 0,
+                restart: Vec::new(),
                 error: None,
             },
             ready: true,

@@ -223,6 +223,62 @@ fn an_open_stream_tells_of_the_leave_and_does_not_hold_it_up() {
 }
 
 #[test]
+fn a_reload_takes_the_file_over_or_tells_what_is_wrong_with_it() {
+    let origin = Origin::saying("hello");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    let write = |id: &str| {
+        let text = format!(
+            "access_log = \"off\"\nworkers = 1\nlisten.address = \"127.0.0.1:0\"\n\
+             admin.address = \"127.0.0.1:0\"\nshutdown.idle_grace = \"10ms\"\n\
+             upstream.main.endpoints = [{:?}]\n[[route]]\nid = {id:?}\nupstream = \"main\"\n",
+            origin.url()
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    write("before");
+    let gateway = Gateway::start(Config::read(&file).unwrap()).unwrap();
+    let reload = || {
+        let mut wire = Wire::connect(gateway.admin_address());
+        wire.ask("POST", "/reload", &["host: localhost", "content-length: 0"]);
+        wire.reply()
+    };
+    let told = |reply: Reply| {
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let told: Value = serde_json::from_slice(&reply.body).unwrap();
+        (
+            told["generation"].as_u64().unwrap(),
+            told["changed"].as_bool().unwrap(),
+        )
+    };
+    assert_eq!(told(reload()), (1, false));
+    write("after");
+    assert_eq!(told(reload()), (2, true));
+    client(&gateway).get("/", &[]);
+    assert_eq!(
+        json(&gateway, "/config")["config"]["route"][0]["id"],
+        "after"
+    );
+    assert_eq!(json(&gateway, "/explain?url=/")["route"], "after");
+    eventually("the new route is counted", || {
+        let route = &json(&gateway, "/stats")["routes"]["shown"][0];
+        route["id"] == "after" && route["requests"] == 1
+    });
+
+    write("no name");
+    let said = problem(&reload(), 422);
+    assert!(said.contains("gateway.toml:8:6: route[0].id"), "{said}");
+    let config = json(&gateway, "/config");
+    assert_eq!(
+        (&config["generation"], &config["error"]),
+        (&2.into(), &said.into())
+    );
+    // Reading it changes nothing, so it is no way to ask for a change.
+    problem(&ask(&gateway, "/reload", &["host: localhost"]), 405);
+    gateway.shutdown();
+}
+
+#[test]
 fn where_there_is_a_token_nothing_but_reading_is_taken_without_it() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"0123456789abcdef\n").unwrap();
@@ -230,7 +286,7 @@ fn where_there_is_a_token_nothing_but_reading_is_taken_without_it() {
     let post = |fields: &[&str]| {
         let mut wire = Wire::connect(gateway.admin_address());
         let fields = [&["host: localhost", "content-length: 0"], fields].concat();
-        wire.ask("POST", "/metrics", &fields);
+        wire.ask("POST", "/reload", &fields);
         wire.reply()
     };
     let reply = post(&[]);
@@ -238,8 +294,8 @@ fn where_there_is_a_token_nothing_but_reading_is_taken_without_it() {
     let asked = reply.head.field("www-authenticate").unwrap();
     assert!(asked.starts_with("Bearer"), "{asked}");
     problem(&post(&["authorization: Bearer 0123456789abcdeg"]), 401);
-    // The token is right, the path takes no POST.
-    problem(&post(&["authorization: Bearer 0123456789abcdef"]), 405);
+    // The token is right, but this configuration came from no file.
+    problem(&post(&["authorization: Bearer 0123456789abcdef"]), 422);
     assert_eq!(ask(&gateway, "/metrics", &["host: localhost"]).status, 200);
     let shown = json(&gateway, "/config").to_string();
     assert!(!shown.contains("0123456789abcdef"));

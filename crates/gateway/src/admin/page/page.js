@@ -282,6 +282,9 @@
     text("version", stats.version);
     text("generation", `no. ${stats.config.generation}`);
     text("c-generation", String(stats.config.generation));
+    text("c-restart", stats.config.restart.join(", ") || "nothing more");
+    $("reload").hidden = stats.changes === "off";
+    $("token-label").hidden = stats.changes !== "token";
     text("c-error", stats.config.error ?? "none");
     $("c-error").className = stats.config.error ? "bad" : "";
     for (const place of document.querySelectorAll(".window")) place.textContent = `per second, over ${stats.window || 0} s`;
@@ -392,6 +395,31 @@
       make("b", make("p", box, "verdict no"), "", "The gateway cannot be reached.");
     }
   }
+  // Changes. A token stays in its field, and goes nowhere else.
+
+  async function reload() {
+    const told = $("reloaded");
+    const token = $("token").value.trim();
+    $("reload").querySelector("button").disabled = true;
+    try {
+      const headers = token ? { authorization: `Bearer ${token}` } : {};
+      const reply = await fetch("/reload", { method: "POST", headers });
+      const result = await reply.json();
+      told.className = reply.ok ? "" : "bad";
+      if (!reply.ok) told.textContent = result.detail;
+      else if (result.changed) told.textContent = `Configuration ${result.generation} is in force.`;
+      else told.textContent = "The file says what is in force.";
+    } catch {
+      told.className = "bad";
+      told.textContent = "The gateway cannot be reached.";
+    }
+    $("reload").querySelector("button").disabled = false;
+  }
+  $("reload").addEventListener("submit", (event) => {
+    event.preventDefault();
+    reload();
+  });
+
   $("explain").addEventListener("submit", (event) => {
     event.preventDefault();
     explain();

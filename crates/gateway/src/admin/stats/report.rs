@@ -31,6 +31,8 @@ pub(in crate::admin) struct ConfigInForce {
     pub(in crate::admin) generation: u64,
     /// When that was, in seconds of Unix time.
     pub(in crate::admin) loaded: u64,
+    /// Fields whose value in the file takes a restart.
+    pub(in crate::admin) restart: Vec<&'static str>,
     /// Why a later one was not taken.
     pub(in crate::admin) error: Option<String>,
 }
