@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 use ipnet::IpNet;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use stanchion_ratelimit::{MissingKey, Quota};
 
 use crate::guard;
@@ -157,6 +157,9 @@ pub(crate) struct Upstream {
     /// Host and port of each, as `connect` takes them; at least one.
     #[serde(serialize_with = "show::endpoints")]
     pub(crate) endpoints: Vec<Arc<str>>,
+    pub(crate) protocol: Protocol,
+    /// Requests at a time on one connection of HTTP/2.
+    pub(crate) streams_max: usize,
     #[serde(serialize_with = "show::duration")]
     pub(crate) connect_timeout: Duration,
     #[serde(serialize_with = "show::duration")]
@@ -165,6 +168,17 @@ pub(crate) struct Upstream {
     pub(crate) idle_max: usize,
     #[serde(serialize_with = "show::duration")]
     pub(crate) idle_timeout: Duration,
+}
+
+/// What the servers of an upstream speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Protocol {
+    #[default]
+    #[serde(rename = "http/1.1")]
+    Http1,
+    /// With prior knowledge.
+    #[serde(rename = "h2")]
+    Http2,
 }
 
 /// Which requests go to which upstream, and under which limits.

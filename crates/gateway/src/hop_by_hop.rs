@@ -2,7 +2,9 @@
 //!
 //! Source: RFC 9110, section 7.6.1.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http_body::Frame;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -32,6 +34,20 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
+}
+
+/// Drops from trailers what ends here, and what has no business in them: a server might read them
+/// together with the head.
+///
+/// Source: RFC 9110, section 6.5.1.
+pub(crate) fn strip_trailers(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        strip(trailers);
+        for name in [header::HOST, header::CONTENT_LENGTH, header::TE] {
+            trailers.remove(name);
+        }
+    }
+    frame
 }
 
 /// Drops the fields that `Connection` names. `Host` stays: a request is nothing without it, and a

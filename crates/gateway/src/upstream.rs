@@ -1,6 +1,7 @@
 //! Sends a request to one of an upstream's endpoints.
 
 mod failure;
+mod h2;
 mod io;
 mod lease;
 mod pool;
@@ -9,12 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::HeaderValue;
 use stanchion_core::{Clock, Instant};
 
 use crate::config;
 use crate::exchange::{Outbound, Request, Response};
 use crate::metrics::{EndpointMetrics, Metrics};
 use failure::Failure;
+pub(crate) use h2::StreamBody;
 pub(crate) use lease::Lease;
 use lease::Sent;
 use pool::Pool;
@@ -29,8 +32,29 @@ pub(crate) struct Upstream {
 #[derive(Clone, Debug)]
 struct Endpoint {
     name: Arc<str>,
-    pool: Arc<Pool>,
+    connections: Connections,
     metrics: EndpointMetrics,
+}
+
+/// The connections to one endpoint, by what it speaks.
+#[derive(Clone, Debug)]
+enum Connections {
+    Http1(Arc<Pool>),
+    Http2(Arc<h2::Pool>),
+}
+
+impl Connections {
+    /// Whether they serve under this configuration too, whose bounds they take over then.
+    fn stay(&self, config: &config::Upstream) -> bool {
+        match self {
+            Self::Http1(pool) if config.protocol == config::Protocol::Http1 => {
+                pool.set_bounds(config);
+                true
+            }
+            Self::Http2(pool) => pool.is_made_for(config),
+            Self::Http1(_) => false,
+        }
+    }
 }
 
 /// Which connection a try may use.
@@ -54,14 +78,22 @@ impl Upstream {
     ) -> Self {
         let endpoint = |name: &Arc<str>| {
             let kept = before.and_then(|before| before.endpoint(name));
-            if let Some(kept) = kept {
-                kept.pool.set_bounds(config);
+            if let Some(kept) = kept.filter(|kept| kept.connections.stay(config)) {
                 return kept.clone();
             }
             let metrics = metrics.endpoint(&config.name, name);
             Endpoint {
                 name: name.clone(),
-                pool: Arc::new(Pool::new(name.clone(), config, metrics.clone(), clock)),
+                connections: match config.protocol {
+                    config::Protocol::Http1 => {
+                        let pool = Pool::new(name.clone(), config, metrics.clone(), clock);
+                        Connections::Http1(Arc::new(pool))
+                    }
+                    config::Protocol::Http2 => {
+                        let pool = h2::Pool::new(name.clone(), config, metrics.clone(), clock);
+                        Connections::Http2(Arc::new(pool))
+                    }
+                },
                 metrics,
             }
         };
@@ -83,12 +115,48 @@ impl Upstream {
     /// if none could be connected to, on a new connection if a kept one turned out to be closed.
     pub(crate) async fn send(&self, mut request: Request) -> Response {
         let id = request.body().origin().id.clone();
+        let mut refused = None;
         let mut turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let mut connection = Connection::Kept;
         let mut second = false;
         loop {
             let endpoint = &self.endpoints[turn % self.endpoints.len()];
-            let failure = match endpoint.pool.lease(connection).await {
+            let pool = match &endpoint.connections {
+                Connections::Http1(pool) => pool,
+                Connections::Http2(pool) => {
+                    let failure = match pool.lease(refused.as_ref()).await {
+                        Err(failure) if !second && self.endpoints.len() > 1 => {
+                            endpoint.metrics.failed(failure.cause());
+                            turn = turn.wrapping_add(1);
+                            second = true;
+                            continue;
+                        }
+                        Err(failure) => failure,
+                        Ok(lease) => {
+                            endpoint.metrics.requests.inc();
+                            match lease.send(request).await {
+                                (h2::Sent::Answered(response, held), _) => {
+                                    let (parts, incoming) = response.into_parts();
+                                    let outbound = Outbound::stream(incoming, held);
+                                    return answered(parts, outbound, &endpoint.name);
+                                }
+                                (h2::Sent::Unsent(returned), lease) if !second => {
+                                    endpoint.metrics.failed(Failure::Stale.cause());
+                                    request = returned;
+                                    refused = lease;
+                                    turn = turn.wrapping_add(1);
+                                    second = true;
+                                    continue;
+                                }
+                                (h2::Sent::Unsent(_), _) => Failure::Stale,
+                                (h2::Sent::Failed(failure), _) => failure,
+                            }
+                        }
+                    };
+                    return failed(failure, endpoint, &id);
+                }
+            };
+            let failure = match pool.lease(connection).await {
                 Err(failure) if !second && self.endpoints.len() > 1 => {
                     endpoint.metrics.failed(failure.cause());
                     turn = turn.wrapping_add(1);
@@ -100,7 +168,9 @@ impl Upstream {
                     endpoint.metrics.requests.inc();
                     match lease.send(request).await {
                         Sent::Answered(response, lease) => {
-                            return answered(response, lease, &endpoint.name);
+                            let (parts, incoming) = response.into_parts();
+                            let outbound = Outbound::upstream(incoming, lease);
+                            return answered(parts, outbound, &endpoint.name);
                         }
                         Sent::Unsent(returned) if !second => {
                             endpoint.metrics.failed(Failure::Stale.cause());
@@ -114,28 +184,29 @@ impl Upstream {
                     }
                 }
             };
-            endpoint.metrics.failed(failure.cause());
-            let mut response = failure.problem().response(&id);
-            response.body_mut().note_mut().endpoint = Some(endpoint.name.clone());
-            return response;
+            return failed(failure, endpoint, &id);
         }
     }
 
     /// Closes connections that were kept for too long.
     pub(crate) fn sweep(&self, now: Instant) {
         for endpoint in &self.endpoints {
-            endpoint.pool.sweep(now);
+            match &endpoint.connections {
+                Connections::Http1(pool) => pool.sweep(now),
+                Connections::Http2(pool) => pool.sweep(now),
+            }
         }
     }
 }
 
-fn answered(
-    response: http::Response<hyper::body::Incoming>,
-    lease: Lease,
-    endpoint: &Arc<str>,
-) -> Response {
-    let (parts, incoming) = response.into_parts();
-    let mut outbound = Outbound::upstream(incoming, lease);
+fn failed(failure: Failure, endpoint: &Endpoint, id: &HeaderValue) -> Response {
+    endpoint.metrics.failed(failure.cause());
+    let mut response = failure.problem().response(id);
+    response.body_mut().note_mut().endpoint = Some(endpoint.name.clone());
+    response
+}
+
+fn answered(parts: http::response::Parts, mut outbound: Outbound, endpoint: &Arc<str>) -> Response {
     outbound.note_mut().endpoint = Some(endpoint.clone());
     Response::from_parts(parts, outbound)
 }

@@ -21,7 +21,7 @@ use super::field::field_at;
 use super::text::{AdminHost, Endpoint, FromText, Name, PathPrefix, Size, Text, TokenFile};
 use super::{
     Admin, BodyLimits, Config, EncodedSlash, HostPattern, LIMITS_MAX, Limit, LimitBy, Listen,
-    LogTarget, Overrides, Route, Shutdown, UNMATCHED, Upstream,
+    LogTarget, Overrides, Protocol, Route, Shutdown, UNMATCHED, Upstream,
 };
 
 type Written<T> = Spanned<Text<T>>;
@@ -80,6 +80,9 @@ struct ShutdownTable {
 #[serde(deny_unknown_fields)]
 struct UpstreamTable {
     endpoints: Spanned<Vec<Text<Endpoint>>>,
+    #[serde(default)]
+    protocol: Protocol,
+    streams_max: Option<Spanned<usize>>,
     connect_timeout: Option<Written<Duration>>,
     response_timeout: Option<Written<Duration>>,
     connections_max: Option<Spanned<usize>>,
@@ -257,13 +260,20 @@ impl Reader<'_> {
             let message = format!("{count} given, from 1 to {ENDPOINTS_MAX} are allowed");
             self.mistake(&span, message);
         }
-        let connections_max = self.number(table.connections_max, 256, 1..=65_536);
+        // A connection of HTTP/2 carries many requests.
+        let connections_max = match table.protocol {
+            Protocol::Http1 => 256,
+            Protocol::Http2 => 4,
+        };
+        let connections_max = self.number(table.connections_max, connections_max, 1..=65_536);
         let idle_max = connections_max.min(64);
         Upstream {
             name: name.get_ref().as_str().into(),
             endpoints: endpoints.into_iter().map(|endpoint| endpoint.0.0).collect(),
             connect_timeout: self.duration(table.connect_timeout, SECOND, WAIT),
             response_timeout: self.duration(table.response_timeout, 30 * SECOND, WAIT),
+            protocol: table.protocol,
+            streams_max: self.number(table.streams_max, 100, 1..=10_000),
             connections_max,
             idle_max: self.number(table.idle_max, idle_max, 0..=connections_max),
             idle_timeout: self.duration(table.idle_timeout, 30 * SECOND, WAIT),

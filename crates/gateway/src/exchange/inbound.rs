@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use stanchion_core::{Clock, Instant};
 
 use super::Origin;
+use crate::hop_by_hop;
 use crate::timer::LazyTimer;
 
 /// The body of a request, which must make progress.
@@ -20,7 +21,19 @@ pub(crate) struct Inbound {
     patience: Duration,
     waiting_since: Option<Instant>,
     timer: LazyTimer,
+    /// What is sent a second time, in front of the rest.
+    again: Option<Box<Again>>,
 }
+
+/// What was sent already of a body, to someone who refused it.
+#[derive(Debug)]
+struct Again {
+    chunks: Vec<Bytes>,
+    next: usize,
+}
+
+/// Longer than anyone waits.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// The client sent nothing of the body for too long.
 #[derive(Debug)]
@@ -40,7 +53,20 @@ impl Inbound {
             patience,
             waiting_since: None,
             timer: LazyTimer::new(clock.clone()),
+            again: None,
         }
+    }
+
+    /// The body begins with these, which were read from it already.
+    pub(crate) fn send_again(&mut self, chunks: Vec<Bytes>) {
+        if !chunks.is_empty() {
+            self.again = Some(Box::new(Again { chunks, next: 0 }));
+        }
+    }
+
+    /// From here on someone else sees to it that the exchange goes on.
+    pub(crate) fn wait_no_more(&mut self) {
+        self.patience = NEVER;
     }
 
     pub(crate) fn origin(&self) -> &Origin {
@@ -61,9 +87,18 @@ impl Body for Inbound {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
+        if let Some(again) = &mut this.again {
+            if let Some(chunk) = again.chunks.get(again.next) {
+                again.next += 1;
+                return Poll::Ready(Some(Ok(Frame::data(chunk.clone()))));
+            }
+            this.again = None;
+        }
         if let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) {
             this.waiting_since = None;
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+            return Poll::Ready(
+                frame.map(|frame| frame.map(hop_by_hop::strip_trailers).map_err(Into::into)),
+            );
         }
         let since = *this.waiting_since.get_or_insert_with(|| this.timer.now());
         ready!(this.timer.poll(cx, since + this.patience));
@@ -71,11 +106,14 @@ impl Body for Inbound {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.again.is_none() && self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match self.again {
+            None => self.incoming.size_hint(),
+            Some(_) => SizeHint::default(),
+        }
     }
 }
 

@@ -1,14 +1,17 @@
+use std::error::Error;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::connection::{Activity, Stream};
+use crate::hop_by_hop;
 use crate::record::Record;
-use crate::upstream::Lease;
+use crate::upstream::{Lease, StreamBody};
 
 /// The body of a response. When it ends, or is dropped, it gives back the upstream's connection,
 /// closes the request's record, and tells the client's connection.
@@ -35,7 +38,15 @@ enum Content {
         /// Present until the body has ended.
         lease: Option<Lease>,
     },
+    /// Of a server that speaks HTTP/2.
+    Stream {
+        incoming: Incoming,
+        /// Present until the body has ended.
+        held: Option<Box<StreamBody>>,
+    },
 }
+
+type BodyError = Box<dyn Error + Send + Sync>;
 
 /// What inner steps tell the record.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +82,11 @@ impl Outbound {
         });
         outbound.give_back_if_ended();
         outbound
+    }
+
+    pub(crate) fn stream(incoming: Incoming, held: StreamBody) -> Self {
+        let held = (!incoming.is_end_stream()).then(|| Box::new(held));
+        Self::new(Content::Stream { incoming, held })
     }
 
     fn new(content: Content) -> Self {
@@ -109,25 +125,30 @@ impl Outbound {
     pub(crate) fn discard(&mut self) -> Option<usize> {
         match &mut self.content {
             Content::Full(content) => content.take().map(|bytes| bytes.len()),
-            Content::Upstream { .. } => None,
+            Content::Upstream { .. } | Content::Stream { .. } => None,
         }
     }
 
     /// Without waiting for the body to be dropped, which may be after a slow client took it all.
     fn give_back_if_ended(&mut self) {
-        if let Content::Upstream { incoming, lease } = &mut self.content
-            && incoming.is_end_stream()
-            && let Some(lease) = lease.take()
-        {
-            lease.give_back();
+        let (Content::Upstream { incoming, .. } | Content::Stream { incoming, .. }) = &self.content
+        else {
+            return;
+        };
+        if incoming.is_end_stream() {
+            self.give_back();
         }
     }
 
     fn give_back(&mut self) {
-        if let Content::Upstream { lease, .. } = &mut self.content
-            && let Some(lease) = lease.take()
-        {
-            lease.give_back();
+        match &mut self.content {
+            Content::Full(_) => {}
+            Content::Upstream { lease, .. } => {
+                if let Some(lease) = lease.take() {
+                    lease.give_back();
+                }
+            }
+            Content::Stream { held, .. } => *held = None,
         }
     }
 
@@ -146,21 +167,34 @@ impl Default for Outbound {
 
 impl Body for Outbound {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
         if let Some(Client::Stream(stream)) = &this.client {
             stream.body_asked();
         }
         let frame = match &mut this.content {
             Content::Full(content) => content.take().map(|bytes| Ok(Frame::data(bytes))),
-            Content::Upstream { incoming, .. } => {
-                std::task::ready!(Pin::new(incoming).poll_frame(cx))
-            }
+            Content::Upstream { incoming, .. } => ready!(poll_incoming(incoming, cx)),
+            Content::Stream { incoming, held } => match poll_incoming(incoming, cx) {
+                Poll::Ready(frame) => {
+                    if let Some(held) = held {
+                        held.moved();
+                    }
+                    frame
+                }
+                Poll::Pending => {
+                    let Some(held) = held else {
+                        return Poll::Pending;
+                    };
+                    ready!(held.poll_late(cx));
+                    Some(Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+                }
+            },
         };
         match &frame {
             Some(Ok(frame)) => {
@@ -184,7 +218,9 @@ impl Body for Outbound {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Full(content) => content.is_none(),
-            Content::Upstream { incoming, .. } => incoming.is_end_stream(),
+            Content::Upstream { incoming, .. } | Content::Stream { incoming, .. } => {
+                incoming.is_end_stream()
+            }
         }
     }
 
@@ -193,9 +229,20 @@ impl Body for Outbound {
             Content::Full(content) => {
                 SizeHint::with_exact(content.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Content::Upstream { incoming, .. } => incoming.size_hint(),
+            Content::Upstream { incoming, .. } | Content::Stream { incoming, .. } => {
+                incoming.size_hint()
+            }
         }
     }
+}
+
+fn poll_incoming(
+    incoming: &mut Incoming,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    Pin::new(incoming)
+        .poll_frame(cx)
+        .map(|frame| frame.map(|frame| frame.map(hop_by_hop::strip_trailers).map_err(Into::into)))
 }
 
 impl Drop for Outbound {

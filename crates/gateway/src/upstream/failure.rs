@@ -29,8 +29,8 @@ impl Failure {
     pub(super) fn of(error: &hyper::Error) -> Self {
         let mut cause: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(error) = cause {
-            if error.is::<Stalled>() {
-                return Self::ClientStalled;
+            if let Some(failure) = Self::of_client(error) {
+                return failure;
             }
             let io = error.downcast_ref::<io::Error>();
             if io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut) {
@@ -43,6 +43,11 @@ impl Failure {
         } else {
             Self::Broken
         }
+    }
+
+    /// Tells what the client did wrong with the body of its request.
+    pub(super) fn of_client(error: &(dyn Error + 'static)) -> Option<Self> {
+        error.is::<Stalled>().then_some(Self::ClientStalled)
     }
 
     /// One word for metrics and the log.

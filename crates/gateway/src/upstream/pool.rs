@@ -200,7 +200,7 @@ impl Pool {
     }
 }
 
-async fn open(address: &str) -> io::Result<TcpStream> {
+pub(super) async fn open(address: &str) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)

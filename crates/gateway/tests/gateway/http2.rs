@@ -20,7 +20,7 @@ pub(crate) fn run<F: Future>(future: F) -> F::Output {
     output.expect("the test took too long")
 }
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -40,6 +40,7 @@ pub(crate) struct Client {
 pub(crate) struct Answer {
     pub(crate) head: http::response::Parts,
     pub(crate) body: Vec<u8>,
+    pub(crate) trailers: Option<HeaderMap>,
 }
 
 impl Client {
@@ -114,8 +115,12 @@ pub(crate) async fn answer(response: Response<RecvStream>) -> Result<Answer, h2:
         stream.flow_control().release_capacity(chunk.len())?;
         body.extend_from_slice(&chunk);
     }
-    stream.trailers().await?;
-    Ok(Answer { head, body })
+    let trailers = stream.trailers().await?;
+    Ok(Answer {
+        head,
+        body,
+        trailers,
+    })
 }
 
 impl Answer {
@@ -129,6 +134,11 @@ impl Answer {
 
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         text(&self.head.headers, name)
+    }
+
+    /// The field of the trailers.
+    pub(crate) fn trailer(&self, name: &str) -> Option<&str> {
+        self.trailers.as_ref().and_then(|fields| text(fields, name))
     }
 
     /// The body, which must be a problem that bears the request's id.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod http2;
+mod origin2;
 mod setup;
 mod wire;
 
@@ -12,6 +13,7 @@ mod fields;
 mod framing;
 mod h2_floods;
 mod h2_in;
+mod h2_out;
 mod limits;
 mod observation;
 mod page;
