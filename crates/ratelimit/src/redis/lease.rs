@@ -1,16 +1,18 @@
 //! Permits drawn from Redis and spent here.
 //!
-//! Each key holds at most one batch, what is being drawn included, and at most one draw is under
-//! way for it; whoever needs permits meanwhile waits for that one. So what this process may still
-//! spend of a key, beyond what Redis sees as free, is at most one batch.
+//! Each key holds at most one batch, and at most one draw is under way for it; whoever needs permits
+//! meanwhile queues for them. A draw takes what the queue needs, and up to a batch to hold; what it
+//! brings goes to the queue first, in its order. So what this process may still spend of a key, beyond
+//! what requests that came before the draw were waiting for, is at most one batch.
+//!
+//! A draw lasts no longer than the first of the queue may wait, so nobody needs a timer of his own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 
 use parking_lot::Mutex;
 use stanchion_core::Instant;
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
 use super::RedisLease;
 use super::link::Silence;
@@ -39,37 +41,52 @@ struct Held {
     until: Instant,
     /// Where the limits stood at the last draw.
     status: Option<Status>,
-    draw: Option<Arc<Draw>>,
+    drawing: bool,
+    queue: VecDeque<Queued>,
 }
 
-/// A draw under way, for all who wait for it.
+/// A request that waits for permits.
+struct Queued {
+    cost: u64,
+    deadline: Instant,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// What becomes of a request that waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Answer {
+    Paid(Option<Status>),
+    Refused(Rejected),
+    Silent(Silence),
+}
+
+/// What is to be asked of Redis, by whoever has this.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Draw {
-    /// The least that whoever began it needs.
+    /// The least that helps.
     pub(super) cost: u64,
-    /// The most that the key may hold.
     pub(super) most: u64,
-    drawn: watch::Sender<Option<Drawn>>,
+    pub(super) deadline: Instant,
 }
 
-/// What became of a draw.
+/// What a draw brought.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Drawn {
-    /// There are permits to be spent; others may have been quicker.
-    Granted,
-    /// There were not `cost` permits.
-    Refused {
-        cost: u64,
-        rejected: Rejected,
+    Granted {
+        taken: u64,
+        status: Status,
     },
+    /// There was less than the draw's cost.
+    Refused(Status),
     Silent(Silence),
 }
 
 /// What a request finds.
 pub(super) enum Spend {
-    /// It was paid for. With a draw that the caller is to carry out, when little is left.
-    Spent(Option<Status>, Option<Arc<Draw>>),
-    /// It has to wait for a draw, which the caller is to carry out if it is `new`.
-    Wait { draw: Arc<Draw>, new: bool },
+    /// It was paid for.
+    Spent(Option<Status>),
+    /// It has to wait.
+    Wait(oneshot::Receiver<Answer>),
     /// There is no room for the key.
     NoRoom,
 }
@@ -85,67 +102,82 @@ impl Leases {
         }
     }
 
-    pub(super) fn spend(&self, key: &[u8], cost: u64, now: Instant) -> Spend {
+    /// Pays for a request, or queues it; with a draw to carry out, if one is needed.
+    pub(super) fn spend(
+        &self,
+        key: &[u8],
+        cost: u64,
+        now: Instant,
+        deadline: Instant,
+    ) -> (Spend, Option<Draw>) {
         let mut shard = self.shard(key).lock();
         if !shard.keys.contains_key(key) {
             if !shard.make_room(self.shard_max, now) {
-                return Spend::NoRoom;
+                return (Spend::NoRoom, None);
             }
             shard.keys.insert(key.into(), Held::new(now));
         }
         let Some(held) = shard.keys.get_mut(key) else {
-            return Spend::NoRoom;
+            return (Spend::NoRoom, None);
         };
         held.lapse(now);
-        if held.left >= cost {
+        let spend = if held.queue.is_empty() && held.left >= cost {
             held.left -= cost;
-            let little = held.left <= self.lease.batch / 2 && held.draw.is_none();
-            let draw = little.then(|| held.begin(1, self.lease.batch));
-            return Spend::Spent(held.status, draw);
-        }
-        match &held.draw {
-            Some(draw) => Spend::Wait {
-                draw: draw.clone(),
-                new: false,
-            },
-            None => Spend::Wait {
-                draw: held.begin(cost, self.lease.batch),
-                new: true,
-            },
-        }
+            Spend::Spent(held.status)
+        } else {
+            let (answer, wait) = oneshot::channel();
+            held.queue.push_back(Queued {
+                cost,
+                deadline,
+                answer,
+            });
+            Spend::Wait(wait)
+        };
+        (spend, held.begin(self.lease.batch, deadline))
     }
 
-    /// Ends a draw that brought `taken` permits, 0 unless it was granted.
+    /// Ends a draw: answers those who wait, as far as it helps them. The next draw, if one is needed.
     pub(super) fn end(
         &self,
         key: &[u8],
-        draw: &Arc<Draw>,
-        taken: u64,
-        status: Option<Status>,
         drawn: Drawn,
         now: Instant,
-    ) {
+        deadline: Instant,
+    ) -> Option<Draw> {
         let mut shard = self.shard(key).lock();
-        let held = shard.keys.get_mut(key);
-        // It is gone if the key was reset meanwhile; then the permits are let go.
-        if let Some(held) = held
-            && held.draw.as_ref().is_some_and(|own| Arc::ptr_eq(own, draw))
-        {
-            held.draw = None;
-            held.lapse(now);
-            if taken > 0 {
-                held.left += taken;
-                held.until = now + self.lease.ttl;
-            }
-            held.status = status.or(held.status);
+        let held = shard.keys.get_mut(key)?;
+        held.drawing = false;
+        held.lapse(now);
+        if let Drawn::Granted { taken, status } = drawn {
+            held.left += taken;
+            held.until = now + self.lease.ttl;
+            held.status = Some(status);
         }
-        drop(shard);
-        draw.drawn.send_replace(Some(drawn));
+        held.serve();
+        match drawn {
+            Drawn::Granted { .. } => held.time_out(now),
+            Drawn::Refused(status) => held.refuse(status),
+            Drawn::Silent(Silence::TimedOut) => held.time_out(now),
+            Drawn::Silent(silence) => held.answer_all(Answer::Silent(silence)),
+        }
+        // What was drawn for requests that were dropped meanwhile is not kept beyond a batch.
+        held.left = held.left.min(self.lease.batch);
+        let goes_on = matches!(drawn, Drawn::Granted { .. }) || !held.queue.is_empty();
+        goes_on.then(|| held.begin(self.lease.batch, deadline))?
+    }
+
+    /// Takes back what paid for a request that was dropped before it knew.
+    pub(super) fn give_back(&self, key: &[u8], cost: u64) {
+        if let Some(held) = self.shard(key).lock().keys.get_mut(key) {
+            held.left = self.lease.batch.min(held.left + cost);
+        }
     }
 
     /// Lets go of what `key` holds.
     pub(super) fn forget(&self, key: &[u8]) {
-        let _ = self.shard(key).lock().keys.remove(key);
+        if let Some(held) = self.shard(key).lock().keys.get_mut(key) {
+            held.left = 0;
+        }
     }
 
     /// Keys that hold permits or draw some, and the permits. O(keys).
@@ -192,7 +224,8 @@ impl Held {
             left: 0,
             until: now,
             status: None,
-            draw: None,
+            drawing: false,
+            queue: VecDeque::new(),
         }
     }
 
@@ -203,29 +236,68 @@ impl Held {
     }
 
     fn is_over(&self, now: Instant) -> bool {
-        self.draw.is_none() && (self.left == 0 || now >= self.until)
+        !self.drawing && self.queue.is_empty() && (self.left == 0 || now >= self.until)
     }
 
-    /// Begins a draw of what lacks of `cost`, and up to a batch with what is left.
-    fn begin(&mut self, cost: u64, batch: u64) -> Arc<Draw> {
-        let lacking = cost.saturating_sub(self.left).max(1);
-        let draw = Arc::new(Draw {
-            cost: lacking,
-            most: batch.saturating_sub(self.left).max(lacking),
-            drawn: watch::Sender::new(None),
-        });
-        self.draw = Some(draw.clone());
-        draw
+    /// Begins a draw if somebody waits or little is left, and none is under way.
+    fn begin(&mut self, batch: u64, deadline: Instant) -> Option<Draw> {
+        if self.drawing || (self.queue.is_empty() && self.left > batch / 2) {
+            return None;
+        }
+        self.drawing = true;
+        let waiting = self.queue.iter().map(|queued| queued.cost);
+        let wanted = waiting.fold(batch, u64::saturating_add);
+        let first = self.queue.front();
+        let cost = first.map_or(1, |first| first.cost.saturating_sub(self.left).max(1));
+        Some(Draw {
+            cost,
+            most: wanted.saturating_sub(self.left).max(cost),
+            deadline: first.map_or(deadline, |first| first.deadline),
+        })
     }
-}
 
-impl Draw {
-    /// Waits until the draw is over.
-    pub(super) async fn wait(&self) -> Drawn {
-        let mut drawn = self.drawn.subscribe();
-        let over = drawn.wait_for(Option::is_some).await;
-        over.ok()
-            .and_then(|drawn| *drawn)
-            .unwrap_or(Drawn::Silent(Silence::Away))
+    /// Pays for those who wait, in their order, as far as it goes.
+    fn serve(&mut self) {
+        while let Some(first) = self.queue.front() {
+            if !first.answer.is_closed() && first.cost > self.left {
+                return;
+            }
+            let paid = Answer::Paid(self.status);
+            if let Some(first) = self.queue.pop_front()
+                && first.answer.send(paid).is_ok()
+            {
+                self.left -= first.cost;
+            }
+        }
+    }
+
+    /// Answers those who have waited long enough.
+    fn time_out(&mut self, now: Instant) {
+        let first_in_time = |queued: &Queued| queued.deadline > now;
+        let late = self.queue.iter().position(first_in_time);
+        for late in self.queue.drain(..late.unwrap_or(self.queue.len())) {
+            let _ = late.answer.send(Answer::Silent(Silence::TimedOut));
+        }
+    }
+
+    /// Answers those who need as much as the first, who did not get it.
+    fn refuse(&mut self, status: Status) {
+        let Some(refused) = self.queue.front().map(|first| first.cost) else {
+            return;
+        };
+        for queued in std::mem::take(&mut self.queue) {
+            if queued.cost < refused {
+                self.queue.push_back(queued);
+            } else {
+                let rejected = Rejected::exceeded(status, queued.cost);
+                let _ = queued.answer.send(Answer::Refused(rejected));
+            }
+        }
+    }
+
+    fn answer_all(&mut self, answer: Answer) {
+        for queued in self.queue.drain(..) {
+            let _ = queued.answer.send(answer);
+        }
     }
 }

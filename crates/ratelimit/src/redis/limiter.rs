@@ -6,15 +6,17 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use ::redis::cmd;
 use stanchion_core::Observe;
+use tokio::sync::oneshot;
 
 use super::config::{InvalidRedisConfig, RedisConfig};
 use super::fallback::Fallback;
 use super::key::{Name, Names, Spread};
-use super::lease::{Draw, Drawn, Leases, Spend};
+use super::lease::{Answer, Draw, Drawn, Leases, Spend};
 use super::link::Silence;
 use super::script::{Operation, Reply, Request};
 use super::terms::Terms;
@@ -174,10 +176,16 @@ impl RedisRateLimiter {
         let known = self.shared.at_once(&key, cost);
         RedisDecision(match known {
             Ok(known) => State::Known(Some(self.told(known))),
-            Err(waiting) => {
+            Err(Waiting::Draw(answer)) => State::Drawing(Drawing {
+                limiter: self.clone(),
+                key: key.into(),
+                cost,
+                answer,
+            }),
+            Err(Waiting::Redis) => {
                 let (this, key) = (self.clone(), Box::<[u8]>::from(key));
                 State::Asking(Box::pin(async move {
-                    let result = this.shared.decide(&key, cost, waiting).await;
+                    let result = this.shared.decide(&key, cost).await;
                     this.told(result)
                 }))
             }
@@ -302,7 +310,7 @@ impl From<Result<Option<Status>, Rejected>> for Decided {
 /// What a request has to wait for.
 enum Waiting {
     Redis,
-    Draw(Arc<Draw>),
+    Draw(oneshot::Receiver<Answer>),
 }
 
 impl Shared {
@@ -320,40 +328,46 @@ impl Shared {
         let Some(leases) = &self.leases else {
             return Err(Waiting::Redis);
         };
-        match leases.spend(key, cost, self.store.shared().clock.now()) {
-            Spend::Spent(status, draw) => {
-                if let Some(draw) = draw {
-                    self.clone().carry_out(key, draw);
-                }
+        let now = self.store.shared().clock.now();
+        let (spend, draw) = leases.spend(key, cost, now, now + self.config.deadline);
+        if let Some(draw) = draw {
+            self.clone().carry_out(key, draw);
+        }
+        match spend {
+            Spend::Spent(status) => {
                 self.fallback.keep_warm(key, cost);
                 Ok(Ok(status).into())
             }
-            Spend::Wait { draw, new } => {
-                if new {
-                    self.clone().carry_out(key, draw.clone());
-                }
-                Err(Waiting::Draw(draw))
-            }
+            Spend::Wait(answer) => Err(Waiting::Draw(answer)),
             Spend::NoRoom => Err(Waiting::Redis),
         }
     }
 
-    async fn decide(self: &Arc<Self>, key: &[u8], cost: u64, waiting: Waiting) -> Decided {
-        let silence = match waiting {
-            Waiting::Redis => match self.ask_for(key, cost).await {
-                Ok(result) => {
-                    if result.is_ok() {
-                        self.fallback.keep_warm(key, cost);
-                    }
-                    return result.map(Some).into();
+    async fn decide(&self, key: &[u8], cost: u64) -> Decided {
+        match self.ask_for(key, cost).await {
+            Ok(result) => {
+                if result.is_ok() {
+                    self.fallback.keep_warm(key, cost);
                 }
-                Err(silence) => silence,
-            },
-            Waiting::Draw(draw) => match self.draw_for(key, cost, draw).await {
-                Ok(decided) => return decided,
-                Err(silence) => silence,
-            },
-        };
+                result.map(Some).into()
+            }
+            Err(silence) => self.fall_back(key, cost, silence),
+        }
+    }
+
+    /// Decides by what became of a draw.
+    fn hear(&self, key: &[u8], cost: u64, answer: Answer) -> Decided {
+        match answer {
+            Answer::Paid(status) => {
+                self.fallback.keep_warm(key, cost);
+                Ok(status).into()
+            }
+            Answer::Refused(rejected) => Err(rejected).into(),
+            Answer::Silent(silence) => self.fall_back(key, cost, silence),
+        }
+    }
+
+    fn fall_back(&self, key: &[u8], cost: u64, silence: Silence) -> Decided {
         if silence == Silence::TimedOut {
             self.counts.timed_out.fetch_add(1, Ordering::Relaxed);
         }
@@ -370,74 +384,65 @@ impl Shared {
         Ok(self.judge(&reply, cost))
     }
 
-    /// Waits for draws until there is enough, all within one deadline.
-    async fn draw_for(
-        self: &Arc<Self>,
-        key: &[u8],
-        cost: u64,
-        mut draw: Arc<Draw>,
-    ) -> Result<Decided, Silence> {
-        let drawing = async {
-            loop {
-                match draw.wait().await {
-                    Drawn::Granted => {}
-                    Drawn::Refused {
-                        cost: asked,
-                        rejected,
-                    } if asked <= cost => {
-                        return Ok(Err(rejected).into());
-                    }
-                    // Another had asked for more than this one needs.
-                    Drawn::Refused { .. } => {}
-                    Drawn::Silent(silence) => return Err(silence),
-                }
-                match self.at_once(key, cost) {
-                    Ok(decided) => return Ok(decided),
-                    Err(Waiting::Draw(next)) => draw = next,
-                    Err(Waiting::Redis) => {
-                        return Ok(self.ask_for(key, cost).await?.map(Some).into());
-                    }
-                }
-            }
-        };
-        let clock = &self.store.shared().clock;
-        let in_time = super::link::within(clock, self.config.deadline, drawing);
-        in_time.await.unwrap_or(Err(Silence::TimedOut))
-    }
-
-    /// Draws on the store's runtime, so that no permit is lost with whoever began it.
-    fn carry_out(self: Arc<Self>, key: &[u8], draw: Arc<Draw>) {
-        self.counts.draws.fetch_add(1, Ordering::Relaxed);
+    /// Draws on the store's runtime, so that no permit is lost with whoever began it: one task for a
+    /// key, for as long as somebody waits.
+    fn carry_out(self: Arc<Self>, key: &[u8], draw: Draw) {
         let handle = self.store.handle().clone();
         let mut unfinished = Unfinished {
             shared: self,
             key: key.into(),
-            draw: Some(draw),
+            draws: true,
         };
         handle.spawn(async move {
-            let Some(draw) = &unfinished.draw else { return };
-            let (cost, most) = (draw.cost, draw.most);
-            let shared = &unfinished.shared;
-            let take = Operation::Take { cost, most };
-            let ended = match shared.ask(&unfinished.key, take).await {
-                Ok(reply) => match shared.judge(&reply, cost) {
-                    Ok(status) => (reply.taken, Some(status), Drawn::Granted),
-                    Err(rejected) => (0, None, Drawn::Refused { cost, rejected }),
-                },
-                Err(silence) => (0, None, Drawn::Silent(silence)),
-            };
-            unfinished.end(ended);
+            let mut next = Some(draw);
+            while let Some(draw) = next {
+                let drawn = unfinished.shared.draw(&unfinished.key, draw).await;
+                next = unfinished.end(drawn);
+            }
         });
     }
 
+    async fn draw(&self, key: &[u8], draw: Draw) -> Drawn {
+        self.counts.draws.fetch_add(1, Ordering::Relaxed);
+        let Draw {
+            cost,
+            most,
+            deadline,
+        } = draw;
+        let limit = deadline - self.store.shared().clock.now();
+        let take = Operation::Take { cost, most };
+        match self.ask_within(limit, key, take).await {
+            Ok(reply) => match self.judge(&reply, cost) {
+                Ok(status) => Drawn::Granted {
+                    taken: reply.taken,
+                    status,
+                },
+                Err(rejected) => match rejected.status() {
+                    Some(status) => Drawn::Refused(status),
+                    None => Drawn::Silent(Silence::Failed),
+                },
+            },
+            Err(silence) => Drawn::Silent(silence),
+        }
+    }
+
     async fn ask(&self, key: &[u8], operation: Operation) -> Result<Reply, Silence> {
+        self.ask_within(self.config.deadline, key, operation).await
+    }
+
+    async fn ask_within(
+        &self,
+        limit: Duration,
+        key: &[u8],
+        operation: Operation,
+    ) -> Result<Reply, Silence> {
         let name = self.names.name(key);
         let request = Request {
             operation,
             limits: self.states(&name),
         };
         let link = self.store.shared();
-        link.ask(&request, name.slot(), self.config.deadline).await
+        link.ask(&request, name.slot(), limit).await
     }
 
     fn states(&self, name: &Name) -> Vec<(String, Terms)> {
@@ -462,7 +467,7 @@ impl Shared {
     /// Reads an answer on `cost`, for which at least as much was asked.
     fn judge(&self, reply: &Reply, cost: u64) -> Result<Status, Rejected> {
         let mut tightest = None;
-        let mut longest: Option<(Status, std::time::Duration)> = None;
+        let mut longest: Option<(Status, Duration)> = None;
         for status in self.statuses(reply, cost) {
             tightest = super::tighter(tightest, status);
             let wait = status.available_after(cost).unwrap_or_default();
@@ -478,26 +483,29 @@ impl Shared {
     }
 }
 
-/// Tells those who wait for a draw that it is over, also when its runtime was shut down.
+/// Tells those who wait for a draw what became of it, also when its runtime was shut down.
 struct Unfinished {
     shared: Arc<Shared>,
     key: Box<[u8]>,
-    draw: Option<Arc<Draw>>,
+    draws: bool,
 }
 
 impl Unfinished {
-    fn end(&mut self, (taken, status, drawn): (u64, Option<Status>, Drawn)) {
-        let (Some(draw), Some(leases)) = (self.draw.take(), &self.shared.leases) else {
-            return;
-        };
-        let now = self.shared.store.shared().clock.now();
-        leases.end(&self.key, &draw, taken, status, drawn, now);
+    fn end(&mut self, drawn: Drawn) -> Option<Draw> {
+        let shared = &*self.shared;
+        let leases = shared.leases.as_ref()?;
+        let now = shared.store.shared().clock.now();
+        let next = leases.end(&self.key, drawn, now, now + shared.config.deadline);
+        self.draws = next.is_some();
+        next
     }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        self.end((0, None, Drawn::Silent(Silence::Away)));
+        if self.draws {
+            self.end(Drawn::Silent(Silence::Away));
+        }
     }
 }
 
@@ -507,6 +515,7 @@ pub struct RedisDecision(State);
 
 enum State {
     Known(Option<Result<Option<Status>, Rejected>>),
+    Drawing(Drawing),
     Asking(Pin<Box<dyn Future<Output = Result<Option<Status>, Rejected>> + Send>>),
 }
 
@@ -516,7 +525,36 @@ impl Future for RedisDecision {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             State::Known(result) => Poll::Ready(result.take().expect("polled after completion")),
+            State::Drawing(drawing) => drawing.poll(context),
             State::Asking(asking) => asking.as_mut().poll(context),
+        }
+    }
+}
+
+/// A request that waits for a draw.
+struct Drawing {
+    limiter: RedisRateLimiter,
+    key: Box<[u8]>,
+    cost: u64,
+    answer: oneshot::Receiver<Answer>,
+}
+
+impl Drawing {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Status>, Rejected>> {
+        let answer = ready!(Pin::new(&mut self.answer).poll(context));
+        let answer = answer.unwrap_or(Answer::Silent(Silence::Away));
+        let decided = self.limiter.shared.hear(&self.key, self.cost, answer);
+        Poll::Ready(self.limiter.told(decided))
+    }
+}
+
+impl Drop for Drawing {
+    fn drop(&mut self) {
+        // It was paid for, and never knew.
+        if let (Ok(Answer::Paid(_)), Some(leases)) =
+            (self.answer.try_recv(), &self.limiter.shared.leases)
+        {
+            leases.give_back(&self.key, self.cost);
         }
     }
 }
@@ -525,6 +563,7 @@ impl fmt::Debug for RedisDecision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.0 {
             State::Known(_) => "Known",
+            State::Drawing(_) => "Drawing",
             State::Asking(_) => "Asking",
         };
         f.debug_tuple("RedisDecision").field(&state).finish()

@@ -476,11 +476,7 @@ async fn send_to_node(
 }
 
 /// The output of `future`, or `None` when it takes longer than `limit`.
-pub(super) async fn within<F: Future>(
-    clock: &Clock,
-    limit: Duration,
-    future: F,
-) -> Option<F::Output> {
+async fn within<F: Future>(clock: &Clock, limit: Duration, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut end = pin!(clock.sleep(limit));
     poll_fn(|context| {

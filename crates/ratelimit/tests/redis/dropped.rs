@@ -53,13 +53,12 @@ fn a_batch_is_not_lost_with_the_call_that_began_to_draw_it() {
     .nudge(|()| turn(&runtime))
     .check(|()| {
         let key = keys.get();
-        // The first two calls ran to their end and have spent one each.
-        let permits = u64::from(key) * 10 + 8;
+        let permits = u64::from(key) * 10 + 10;
         runtime.block_on(eventually(LIMIT, "the batch is there", || {
             limiter.snapshot().leased_permits == permits
         }));
         let left = runtime.block_on(limiter.peek(&key)).unwrap()[0].remaining();
-        assert_eq!(left, 990);
+        assert_eq!(left, 989);
     });
     assert_eq!(drops, 3);
 }

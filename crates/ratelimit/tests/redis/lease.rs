@@ -31,16 +31,16 @@ async fn a_batch_is_spent_here_and_the_next_drawn_before_it_is_gone() {
     let Some(server) = redis() else { return };
     let (limiter, _time) = by_hand(&server, leased(burst(100), 10));
     assert!(admits(&limiter, "anna").await);
-    settled(&limiter, 1, 9).await;
-    assert_eq!(left(&limiter).await, 90);
-    for _ in 0..3 {
+    settled(&limiter, 1, 10).await;
+    assert_eq!(left(&limiter).await, 89);
+    for _ in 0..4 {
         assert!(admits(&limiter, "anna").await);
     }
     settled(&limiter, 1, 6).await;
     // At half a batch the rest of one is drawn, so that at most a batch is held.
     assert!(admits(&limiter, "anna").await);
     settled(&limiter, 2, 10).await;
-    assert_eq!(left(&limiter).await, 85);
+    assert_eq!(left(&limiter).await, 84);
     assert_eq!(limiter.store().snapshot().asked, 4);
 }
 
@@ -71,6 +71,22 @@ async fn those_who_wait_share_one_draw() {
     assert!(snapshot.draws <= 3, "{snapshot:?}");
 }
 
+/// The server stands still until all have come, so their order is certain.
+#[tokio::test]
+async fn those_who_wait_are_served_in_their_order() {
+    let Some(server) = redis() else { return };
+    let (limiter, _time) = by_hand(&server, leased(burst(3), 2));
+    assert_eq!(limiter.peek("anna").await.unwrap().len(), 1);
+    server.freeze();
+    let calls: Vec<_> = (0..5).map(|_| limiter.check("anna")).collect();
+    server.thaw();
+    let mut admitted = Vec::new();
+    for call in calls {
+        admitted.push(call.await.is_ok());
+    }
+    assert_eq!(admitted, [true, true, true, false, false]);
+}
+
 #[tokio::test]
 async fn costs_are_paid_whole_and_above_a_batch_too() {
     let Some(server) = redis() else { return };
@@ -93,15 +109,15 @@ async fn what_is_not_spent_in_time_lapses() {
     let Some(server) = redis() else { return };
     let (limiter, time) = by_hand(&server, leased(burst(100), 10));
     assert!(admits(&limiter, "anna").await);
-    settled(&limiter, 1, 9).await;
+    settled(&limiter, 1, 10).await;
     time.advance(TTL - Duration::from_nanos(1));
     assert!(admits(&limiter, "anna").await);
-    settled(&limiter, 1, 8).await;
+    settled(&limiter, 1, 9).await;
     time.advance(Duration::from_nanos(1));
     assert_eq!(limiter.snapshot().leased_permits, 0);
     assert!(admits(&limiter, "anna").await);
-    settled(&limiter, 2, 9).await;
-    assert_eq!(left(&limiter).await, 80);
+    settled(&limiter, 2, 10).await;
+    assert_eq!(left(&limiter).await, 78);
 }
 
 /// What is held is bounded: who finds no room asks Redis.
@@ -111,15 +127,15 @@ async fn keys_without_room_ask_each_time_until_others_lapse() {
     let config = patient(burst(100)).leased(RedisLease::new(10, TTL).with_max_keys(1));
     let (limiter, time) = by_hand(&server, config);
     assert!(admits(&limiter, "anna").await);
-    settled(&limiter, 1, 9).await;
+    settled(&limiter, 1, 10).await;
     for _ in 0..3 {
         assert!(admits(&limiter, "bela").await);
     }
-    settled(&limiter, 1, 9).await;
+    settled(&limiter, 1, 10).await;
     assert_eq!(limiter.peek("bela").await.unwrap()[0].remaining(), 97);
     time.advance(TTL);
     assert!(admits(&limiter, "bela").await);
-    settled(&limiter, 2, 9).await;
+    settled(&limiter, 2, 10).await;
     assert_eq!(limiter.snapshot().leased_keys, 1);
 }
 
@@ -128,7 +144,7 @@ async fn to_forget_a_key_lets_go_of_its_lease() {
     let Some(server) = redis() else { return };
     let (limiter, _time) = by_hand(&server, leased(burst(20), 10));
     assert!(admits(&limiter, "anna").await);
-    settled(&limiter, 1, 9).await;
+    settled(&limiter, 1, 10).await;
     limiter.reset("anna").await.unwrap();
     assert_eq!(limiter.snapshot().leased_permits, 0);
     assert_eq!(left(&limiter).await, 20);

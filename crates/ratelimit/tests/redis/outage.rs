@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use stanchion_ratelimit::{Event, Outage, Reason, StoreEvent};
+use stanchion_ratelimit::{Event, Outage, Reason, RedisLease, StoreEvent};
 use testkit::{eventually, eventually_async};
 
 use super::*;
@@ -148,6 +148,28 @@ async fn a_frozen_server_costs_three_deadlines_and_then_nothing() {
         *events.lock(),
         [StoreEvent::Answers, StoreEvent::Away, StoreEvent::Answers]
     );
+}
+
+/// The second waits on through the first one's draw, and no longer than its own deadline.
+#[tokio::test]
+async fn those_who_wait_for_a_draw_keep_their_own_deadlines() {
+    let Some(server) = redis() else { return };
+    let lease = RedisLease::new(5, Duration::from_secs(60));
+    let config = prompt(burst(9)).leased(lease).on_outage(Outage::Closed);
+    let (limiter, time) = by_hand(&server, config);
+    connected(&limiter).await;
+    server.freeze();
+    let mut first = limiter.check("anna");
+    assert!(is_pending(&mut first).await);
+    time.advance(Duration::from_millis(4));
+    let mut second = limiter.check("anna");
+    time.advance(Duration::from_millis(6));
+    let unavailable = Reason::Unavailable;
+    assert_eq!(first.await.unwrap_err().reason(), unavailable);
+    assert!(is_pending(&mut second).await);
+    time.advance(Duration::from_millis(4));
+    assert_eq!(second.await.unwrap_err().reason(), unavailable);
+    assert_eq!(limiter.snapshot().timed_out, 2);
 }
 
 /// What Redis admits is taken from the share too.
