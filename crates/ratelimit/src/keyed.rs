@@ -18,8 +18,9 @@ use crate::RateLimiter;
 use crate::gcra::Gcra;
 use crate::token_bucket::TokenBucket;
 use crate::{Event, Policy, Quota, Rejected, Status};
-use key_hash::KeyHash;
-use states::{States, Uniform, uniform};
+pub(crate) use key_hash::KeyHash;
+pub(crate) use states::States;
+use states::{Uniform, uniform};
 use table::Table;
 pub(crate) use when_full::Place;
 pub use when_full::WhenFull;
@@ -406,7 +407,7 @@ pub struct InvalidMaxKeys {
 }
 
 impl InvalidMaxKeys {
-    fn unless_valid(max_keys: usize) -> Result<usize, Self> {
+    pub(crate) fn unless_valid(max_keys: usize) -> Result<usize, Self> {
         match max_keys {
             1..=MAX_KEYS => Ok(max_keys),
             _ => Err(Self { max_keys }),

@@ -4,6 +4,7 @@
 mod algorithm;
 mod async_limiter;
 mod cell;
+mod composite;
 mod event;
 mod fixed_window;
 mod gcra;
@@ -25,6 +26,7 @@ mod sync;
 mod token_bucket;
 
 pub use async_limiter::AsyncLimiter;
+pub use composite::{Admitted, CompositeLimit, CompositeRateLimiter, InvalidComposite, Refused};
 pub use event::Event;
 pub use fixed_window::FixedWindow;
 pub use keyed::{InvalidMaxKeys, KeyedRateLimiter, KeyedSnapshot, WhenFull};

@@ -182,7 +182,6 @@ impl Rejected {
         }
     }
 
-    #[cfg(feature = "tower")]
     pub(crate) fn no_key() -> Self {
         Self {
             reason: Reason::NoKey,

@@ -15,7 +15,7 @@ use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 const NUMBERS: usize = 6;
 
 #[derive(Clone, Debug)]
-pub(super) struct KeyHash {
+pub(crate) struct KeyHash {
     sip: RandomState,
     offset: u128,
     multipliers: [u128; NUMBERS],
@@ -23,7 +23,7 @@ pub(super) struct KeyHash {
 }
 
 impl KeyHash {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // SipHash under a random key is a pseudo-random function: its values are the secrets.
         let random = RandomState::new();
         let secret = |index: usize| {
@@ -39,7 +39,7 @@ impl KeyHash {
     }
 
     #[inline]
-    pub(super) fn hash<K: Hash + ?Sized>(&self, key: &K) -> u64 {
+    pub(crate) fn hash<K: Hash + ?Sized>(&self, key: &K) -> u64 {
         let mut hasher = KeyHasher {
             secrets: self,
             sum: self.offset,

@@ -6,6 +6,7 @@ use stanchion_core::{Clock, Instant};
 use super::store::Store;
 use super::when_full::{Place, Room, WhenFull};
 use crate::algorithm::Algorithm;
+use crate::composite::{Next, hold};
 use crate::{Policy, Rejected, Status};
 
 /// The states of many keys, under algorithms of one kind that may differ in their numbers.
@@ -64,6 +65,36 @@ impl<A: Algorithm> States<A> {
                 (result, Place::Shared)
             }
         }
+    }
+
+    /// Holds the state of the key of `hash`, or what keys without a place share, while `next` is
+    /// told whether it admits `cost`, and takes it if `next` says so. Tells where the state stands
+    /// then, and whether it is the shared one.
+    pub(crate) fn hold(
+        &self,
+        algorithm: &A,
+        hash: u64,
+        now: Instant,
+        cost: u64,
+        next: Next<'_>,
+    ) -> (Status, bool) {
+        let mut shard = self.store.lock(hash);
+        let in_shard = shard.time(now);
+        let slot = shard.find(hash).or_else(|| {
+            // Says nothing from now on, so if nothing is taken, its place is free again.
+            let new = algorithm.idle();
+            shard.insert(hash, new, in_shard, in_shard, false);
+            shard.find(hash)
+        });
+        let Some(slot) = slot else {
+            let mut overflow = self.overflow.lock();
+            return (hold(algorithm, &mut overflow, now, cost, next).0, true);
+        };
+        let (status, taken) = hold(algorithm, shard.state(slot), in_shard, cost, next);
+        if taken {
+            shard.keep_until(slot, in_shard + status.reset_after());
+        }
+        (status, false)
     }
 
     /// Where the key of `hash` stands.

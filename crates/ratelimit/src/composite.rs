@@ -1,0 +1,300 @@
+//! Several limits at once: a request passes all of them, or takes nothing from any.
+
+mod invalid;
+mod member;
+mod outcome;
+
+use std::fmt;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use stanchion_core::{Clock, Instant, KeyExtractor, Observe};
+
+use crate::keyed::{InvalidMaxKeys, KeyHash};
+use crate::{Event, Policy, Rejected, Status};
+pub use invalid::InvalidComposite;
+use member::{Member, keyed, shared};
+pub(crate) use member::{Next, hold};
+pub use outcome::{Admitted, Refused};
+
+/// The most limits of one composite.
+const LIMITS_MAX: usize = 8;
+
+/// Holds requests to several limits at once, all or nothing: what one limit refuses, no limit
+/// counts; clones share what is used.
+///
+/// Each limit has a name, a [`Policy`], and either one state for all requests or one for each key,
+/// by an extractor of its own: a quota per second and one per day of the same client, or one for
+/// the service, one for each address and one for each API key. It may charge by a cost of its own.
+///
+/// All limits are looked at and taken from under their locks together, so threads cannot make one
+/// count what another refuses, and the refusal names every limit that was violated.
+///
+/// Handles of other kinds share nothing with a composite: its states are its own.
+///
+/// # Examples
+///
+/// ```
+/// use stanchion_ratelimit::{CompositeLimit, CompositeRateLimiter, Quota};
+///
+/// let limits = CompositeRateLimiter::new([
+///     CompositeLimit::shared("second", "2/s".parse::<Quota>()?),
+///     CompositeLimit::keyed("client", "1/m".parse::<Quota>()?, 10_000, |id: &u64| Some(*id)),
+/// ])?;
+/// assert!(limits.check(&1).is_ok());
+///
+/// let refused = limits.check(&1).unwrap_err();
+/// assert!(refused.violated().eq(["client"]));
+/// // The refusal took nothing from the other limit.
+/// assert!(limits.check(&2).is_ok());
+/// assert!(limits.check(&3).unwrap_err().violated().eq(["second"]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct CompositeRateLimiter<Req> {
+    shared: Arc<Shared<Req>>,
+    clock: Clock,
+    observer: Option<Arc<dyn Observe<Event> + Send + Sync>>,
+}
+
+struct Shared<Req> {
+    limits: Box<[CompositeLimit<Req>]>,
+    names: Arc<[Box<str>]>,
+}
+
+/// One limit of a [`CompositeRateLimiter`].
+pub struct CompositeLimit<Req> {
+    name: Box<str>,
+    policy: Policy,
+    member: Result<Box<dyn Member>, InvalidMaxKeys>,
+    key: Box<HashOf<Req>>,
+    cost: Option<Box<CostOf<Req>>>,
+}
+
+/// Hashes the key of a request.
+type HashOf<Req> = dyn Fn(&Req) -> Option<u64> + Send + Sync;
+/// Tells what a request costs one limit.
+type CostOf<Req> = dyn Fn(&Req) -> u64 + Send + Sync;
+
+impl<Req> CompositeLimit<Req> {
+    /// One limit for all requests together.
+    pub fn shared(name: &str, policy: impl Into<Policy>) -> Self {
+        let policy = policy.into();
+        Self {
+            name: name.into(),
+            policy,
+            member: Ok(shared(policy)),
+            key: Box::new(|_| Some(0)),
+            cost: None,
+        }
+    }
+
+    /// A limit for each key that `extractor` finds, for up to `max_keys` in use at once.
+    ///
+    /// A request without a key is refused, with [`Reason::NoKey`](crate::Reason::NoKey). Once the
+    /// table is full, keys without a place share one more state.
+    pub fn keyed<E>(name: &str, policy: impl Into<Policy>, max_keys: usize, extractor: E) -> Self
+    where
+        E: KeyExtractor<Req> + Send + Sync + 'static,
+        E::Key: Hash,
+    {
+        let policy = policy.into();
+        let key_hash = KeyHash::new();
+        Self {
+            name: name.into(),
+            policy,
+            member: keyed(policy, max_keys),
+            key: Box::new(move |request| Some(key_hash.hash(&*extractor.extract(request)?))),
+            cost: None,
+        }
+    }
+
+    /// Charges this limit by `cost_of(request)`, whatever cost is checked for. Default: the cost
+    /// that is checked for.
+    #[must_use]
+    pub fn with_cost(mut self, cost_of: impl Fn(&Req) -> u64 + Send + Sync + 'static) -> Self {
+        self.cost = Some(Box::new(cost_of));
+        self
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What each state is limited by.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        self.policy
+    }
+}
+
+impl<Req> CompositeRateLimiter<Req> {
+    /// Holds requests to all these limits, with nothing used, on the system's clock.
+    ///
+    /// # Errors
+    ///
+    /// There must be 1 to 8 limits; their names must differ and be printable ASCII without `"` and
+    /// `\`, and not empty; `max_keys` must be from 1 to 2³¹.
+    pub fn new(
+        limits: impl IntoIterator<Item = CompositeLimit<Req>>,
+    ) -> Result<Self, InvalidComposite> {
+        let limits: Box<[_]> = limits.into_iter().collect();
+        if !(1..=LIMITS_MAX).contains(&limits.len()) {
+            return Err(InvalidComposite::count(limits.len()));
+        }
+        for (index, limit) in limits.iter().enumerate() {
+            InvalidComposite::unless_name(&limit.name)?;
+            if limits[..index].iter().any(|other| other.name == limit.name) {
+                return Err(InvalidComposite::twice(&limit.name));
+            }
+            if let Err(invalid) = &limit.member {
+                return Err(InvalidComposite::max_keys(&limit.name, *invalid));
+            }
+        }
+        let names = limits.iter().map(|limit| limit.name.clone()).collect();
+        Ok(Self {
+            shared: Arc::new(Shared { limits, names }),
+            clock: Clock::system(),
+            observer: None,
+        })
+    }
+
+    /// Reads `clock` from now on. Default: [`Clock::system`]. All clones of one limiter must read
+    /// the same clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Tells `observer` of refusals, by the limit with the longest wait. Default: nobody.
+    #[must_use]
+    pub fn with_observer(mut self, observer: impl Observe<Event> + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// The limits, in the order in which they were given.
+    #[must_use]
+    pub fn limits(&self) -> &[CompositeLimit<Req>] {
+        &self.shared.limits
+    }
+
+    /// Admits one request by all limits, or refuses it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] when any limit refuses; nothing was taken from any.
+    ///
+    /// # Complexity
+    ///
+    /// O(limits), no allocation but a sliding log's notes. Holds a short lock for each limit, all
+    /// at once; the extractors and costs run before.
+    pub fn check(&self, request: &Req) -> Result<Admitted<'_>, Refused> {
+        self.check_n(request, 1)
+    }
+
+    /// Admits a request of this cost by all limits, whole or not at all. A limit that is charged
+    /// nothing admits it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] when any limit refuses; nothing was taken from any.
+    pub fn check_n(&self, request: &Req, cost: u64) -> Result<Admitted<'_>, Refused> {
+        let shared = &*self.shared;
+        let mut checks = Checks {
+            now: Instant::ZERO,
+            asked: [(0, 0); LIMITS_MAX],
+            statuses: [None; LIMITS_MAX],
+            refusals: [None; LIMITS_MAX],
+        };
+        for (index, limit) in shared.limits.iter().enumerate() {
+            let cost = limit.cost.as_ref().map_or(cost, |cost_of| cost_of(request));
+            match (limit.key)(request) {
+                Some(hash) => checks.asked[index] = (hash, cost),
+                None => checks.refusals[index] = Some(Rejected::no_key()),
+            }
+        }
+        if checks.refusals.iter().all(Option::is_none) {
+            checks.now = self.clock.now();
+            checks.visit(&shared.limits, 0);
+        }
+        match Refused::by(&checks.refusals, &shared.names) {
+            None => Ok(Admitted::new(&shared.names, checks.statuses)),
+            Some(refused) => {
+                if let Some(observer) = &self.observer {
+                    observer.observe(&Event::Rejected(*refused.rejected()));
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    /// Requests that went to a limit's shared state because their key found no place there, since
+    /// the start, in the order of the limits.
+    pub fn overflowed(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.limits().iter().map(|limit| {
+            let member = limit.member.as_ref();
+            (limit.name(), member.map_or(0, |member| member.overflowed()))
+        })
+    }
+}
+
+/// One request before all limits.
+struct Checks {
+    now: Instant,
+    /// The hash of the key, and the cost.
+    asked: [(u64, u64); LIMITS_MAX],
+    statuses: [Option<Status>; LIMITS_MAX],
+    refusals: [Option<Rejected>; LIMITS_MAX],
+}
+
+impl Checks {
+    /// Holds the limits from `index` on, one within the other, and tells whether all admit. The
+    /// order is that of the limits for every request, so nobody waits in a circle.
+    fn visit<Req>(&mut self, limits: &[CompositeLimit<Req>], index: usize) -> bool {
+        let Some(limit) = limits.get(index) else {
+            return self.refusals.iter().all(Option::is_none);
+        };
+        let Ok(member) = &limit.member else {
+            return false;
+        };
+        let (hash, cost) = self.asked[index];
+        let mut taken = false;
+        let status = member.hold(hash, self.now, cost, &mut |verdict| {
+            self.refusals[index] = verdict.err();
+            taken = self.visit(limits, index + 1);
+            taken
+        });
+        self.statuses[index] = Some(status);
+        taken
+    }
+}
+
+impl<Req> Clone for CompositeRateLimiter<Req> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            clock: self.clock.clone(),
+            observer: self.observer.clone(),
+        }
+    }
+}
+
+impl<Req> fmt::Debug for CompositeRateLimiter<Req> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CompositeRateLimiter")
+            .field(&self.shared.limits)
+            .finish()
+    }
+}
+
+impl<Req> fmt::Debug for CompositeLimit<Req> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CompositeLimit")
+            .field("name", &self.name)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,100 @@
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::LIMITS_MAX;
+use crate::{Rejected, Status};
+
+/// All limits admitted a request: where each stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Admitted<'a> {
+    names: &'a [Box<str>],
+    statuses: [Option<Status>; LIMITS_MAX],
+}
+
+impl<'a> Admitted<'a> {
+    pub(super) fn new(names: &'a [Box<str>], statuses: [Option<Status>; LIMITS_MAX]) -> Self {
+        Self { names, statuses }
+    }
+
+    /// Each limit's name, and where it stands for this request's key.
+    pub fn statuses(&self) -> impl Iterator<Item = (&'a str, Status)> {
+        let statuses = self.statuses.into_iter().flatten();
+        self.names.iter().map(|name| &**name).zip(statuses)
+    }
+
+    /// What would be admitted by all limits now, at once: the least of them.
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        let remaining = self.statuses().map(|(_, status)| status.remaining());
+        remaining.min().unwrap_or(0)
+    }
+}
+
+/// A request was refused by at least one of several limits; nothing was taken from any.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    rejected: Rejected,
+    /// A bit for each limit that refused.
+    violated: u8,
+    names: Arc<[Box<str>]>,
+}
+
+impl Refused {
+    /// The refusal by those limits that refused, if any did.
+    pub(super) fn by(
+        refusals: &[Option<Rejected>; LIMITS_MAX],
+        names: &Arc<[Box<str>]>,
+    ) -> Option<Self> {
+        let all = refusals.iter().enumerate();
+        let all = all.filter_map(|(index, refusal)| Some((index, (*refusal)?)));
+        let violated = all.clone().fold(0, |bits, (index, _)| bits | 1 << index);
+        // What waiting does not help outweighs any wait.
+        let wait = |rejected: &Rejected| rejected.retry_after().unwrap_or(Duration::MAX);
+        let (_, rejected) = all.max_by_key(|(_, rejected)| wait(rejected))?;
+        Some(Self {
+            rejected,
+            violated,
+            names: names.clone(),
+        })
+    }
+
+    /// The names of the limits that refused.
+    pub fn violated(&self) -> impl Iterator<Item = &str> {
+        let names = self.names.iter().enumerate();
+        names
+            .filter(|(index, _)| self.violated & (1 << index) != 0)
+            .map(|(_, name)| &**name)
+    }
+
+    /// The refusal of the limit that has to be waited for the longest.
+    #[must_use]
+    pub fn rejected(&self) -> &Rejected {
+        &self.rejected
+    }
+
+    /// How long until the same request would be admitted by all limits, if nothing else is: the
+    /// longest of their waits. `None` when waiting does not help.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.rejected.retry_after()
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("refused by limit ")?;
+        for (index, name) in self.violated().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{name:?}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for Refused {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.rejected)
+    }
+}
