@@ -24,6 +24,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::reload;
 use crate::shared::{Phase, Shared};
 pub(crate) use access::Access;
 use io::AdminIo;
@@ -54,6 +55,7 @@ pub(crate) fn spawn(
 
 async fn run(listener: TcpListener, shared: Arc<Shared>, access: Access) {
     let admin = Arc::new(Admin::new(shared.clone(), access));
+    tokio::spawn(reload::watch(shared.clone()));
     tokio::spawn(lead_shutdown(admin.clone()));
     tokio::spawn(watch(admin.clone()));
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));

@@ -277,6 +277,17 @@ impl Config {
         Ok(config)
     }
 
+    /// Has a gateway take over changes of the file by itself, within about a second. Without a
+    /// file there is nothing to watch. Default: only [`Gateway::reload`](crate::Gateway::reload)
+    /// reads it again.
+    #[must_use]
+    pub fn watched(mut self) -> Self {
+        if let Some(source) = &mut self.source {
+            source.watched = true;
+        }
+        self
+    }
+
     /// Takes another address for the clients' listener, whatever the file says now and later. Port
     /// 0 takes a free port.
     #[must_use]

@@ -6,6 +6,7 @@
 
 mod error;
 mod status;
+mod watch;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::snapshot::Snapshot;
 
 pub use error::ReloadError;
 pub use status::{ConfigStatus, FailedReload};
+pub(crate) use watch::watch;
 
 /// A reload that went well.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -328,6 +328,45 @@ fn run_serves_until_it_is_told_to_stop_and_writes_its_log_to_standard_output() {
     assert_eq!(line["path"], "/x");
 }
 
+#[test]
+fn run_follows_its_file_and_the_hang_up_signal() {
+    let origin = Origin::saying("hello");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    write_config(&file, &origin);
+    let sound = std::fs::read_to_string(&file).unwrap();
+    let mut child = Running::start(&file);
+    let mut stderr = BufReader::new(child.0.stderr.take().unwrap());
+    let mut line = || {
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        line
+    };
+    assert!(line().starts_with("listening on "));
+    std::fs::write(&file, sound.clone() + "# changed\n").unwrap();
+    assert_eq!(line(), "configuration 2 is in force\n");
+    std::fs::write(&file, sound.clone() + "[nonsense]\n").unwrap();
+    let told = line();
+    assert!(
+        told.contains("nothing changed: ") && told.contains("nonsense"),
+        "{told}"
+    );
+    std::fs::write(&file, sound.replace("workers = 1", "workers = 2")).unwrap();
+    assert_eq!(
+        line(),
+        "configuration 3 is in force; until a restart, the old value of: workers\n"
+    );
+    child.signal(rustix::process::Signal::HUP);
+    assert_eq!(
+        line(),
+        "the file is unchanged, configuration 3 stays in force; \
+         until a restart, the old value of: workers\n"
+    );
+    child.terminate();
+    let told = line() + &line();
+    assert!(told.ends_with("shut down, nothing was lost\n"), "{told}");
+}
+
 fn write_config(file: &PathBuf, origin: &Origin) {
     let config = format!(
         "workers = 1\nlisten.address = \"127.0.0.1:0\"\nadmin.address = \"127.0.0.1:0\"\n\
@@ -354,8 +393,12 @@ impl Running {
     }
 
     fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.0);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 }
 

@@ -1,4 +1,13 @@
-use crate::setup::{Origin, Setup, client, eventually, metric};
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+
+use stanchion_gateway::{Config, Event, Gateway};
+
+use crate::setup::{LONG, Origin, Setup, Then, client, eventually, metric};
+use crate::wire::Wire;
 
 fn routes(routes: &str) -> Setup {
     Setup {
@@ -141,4 +150,210 @@ fn what_takes_a_restart_is_told_and_the_rest_is_in_force() {
     assert_eq!(client(&gateway).get("/", &[]).status, 404);
     assert_eq!(client(&gateway).get("/only", &[]).status, 200);
     gateway.shutdown();
+}
+
+/// Asks on one connection until it is told to stop, and then says what went wrong.
+fn ask_until(address: SocketAddr, stop: &AtomicBool, answered: &AtomicUsize) -> Vec<String> {
+    let mut wire = Wire::connect(address);
+    while !stop.load(Ordering::SeqCst) {
+        if !wire.try_write(b"POST /x HTTP/1.1\r\nhost: a.test\r\ncontent-length: 4\r\n\r\nbody") {
+            return vec!["the connection was closed without a word".to_owned()];
+        }
+        match wire.try_reply() {
+            Some(reply) if reply.status == 200 && reply.text() == "hello" => {
+                answered.fetch_add(1, Ordering::SeqCst);
+            }
+            other => return vec![format!("{other:?}")],
+        }
+    }
+    Vec::new()
+}
+
+#[test]
+fn reloads_under_load_fail_no_request() {
+    let origins = [(); 3].map(|()| Origin::saying("hello"));
+    let urls = origins.each_ref().map(Origin::url);
+    let setup = |turn: usize| {
+        let limit = format!(
+            "[[route.limit]]\nby = \"address\"\nrate = \"1000000/s\"\nname = \"l{}\"",
+            turn % 3
+        );
+        Setup {
+            top: "workers = 2\naccess_log = \"off\"",
+            listen: ["", "connections_max = 20"][turn % 2],
+            upstream: ["", "connections_max = 4\nidle_max = 1"][turn / 2 % 2],
+            routes: format!(
+                "[[route]]\nid = \"r{}\"\nupstream = \"main\"\n{limit}\n",
+                turn % 5
+            ),
+            ..Setup::default()
+        }
+    };
+    let gateway = setup(0).start(&urls[..1]);
+    let (address, stop, answered) = (
+        gateway.address(),
+        AtomicBool::new(false),
+        AtomicUsize::new(0),
+    );
+    std::thread::scope(|scope| {
+        let ask = || scope.spawn(|| ask_until(address, &stop, &answered));
+        let clients: Vec<_> = (0..6).map(|_| ask()).collect();
+        for turn in 1..=60 {
+            let before = answered.load(Ordering::SeqCst);
+            // Each time another endpoint is left out.
+            let endpoints = [&urls[turn % 3], &urls[(turn + 1) % 3]].map(String::clone);
+            let reloaded = gateway.apply(setup(turn).config(&endpoints)).unwrap();
+            assert_eq!(reloaded.generation, turn as u64 + 1);
+            // Each client is answered at least once in each generation, or has failed.
+            eventually("the load goes on", || {
+                answered.load(Ordering::SeqCst) >= before + 12
+                    || clients
+                        .iter()
+                        .any(std::thread::ScopedJoinHandle::is_finished)
+            });
+        }
+        stop.store(true, Ordering::SeqCst);
+        let lost: Vec<String> = clients
+            .into_iter()
+            .flat_map(|client| client.join().unwrap())
+            .collect();
+        assert!(lost.is_empty(), "{lost:?}");
+    });
+    assert_eq!(gateway.shutdown().connections_cut, 0);
+}
+
+#[test]
+fn a_request_under_way_ends_as_it_began_and_holds_nothing_up() {
+    let (go, wait) = channel::<()>();
+    let wait = Mutex::new(wait);
+    let slow = Origin::start(move |_, wire| {
+        wire.write("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf");
+        wait.lock().unwrap().recv_timeout(LONG).unwrap();
+        wire.write("whole");
+        Then::Keep
+    });
+    let next = Origin::saying("next");
+    let gateway = Setup::default().start(&[slow.url()]);
+    let mut busy = client(&gateway);
+    busy.ask("GET", "/", &[]);
+    let head = busy.head().unwrap();
+    for _ in 0..20 {
+        gateway
+            .apply(Setup::default().config(&[next.url()]))
+            .unwrap();
+    }
+    assert_eq!(client(&gateway).get("/", &[]).text(), "next");
+    go.send(()).unwrap();
+    assert_eq!(busy.body(&head), b"halfwhole");
+    eventually("the connection to what is gone is closed", || {
+        slow.closed() == 1
+    });
+    assert_eq!(busy.get("/", &[]).text(), "next");
+    gateway.shutdown();
+}
+
+#[test]
+fn a_file_that_is_refused_changes_nothing_and_is_told_of() {
+    let origin = Origin::saying("hello");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    let sound = Setup::default().text(&[origin.url()]);
+    std::fs::write(&file, &sound).unwrap();
+    let (tell, heard) = channel();
+    let tell = Mutex::new(tell);
+    let observer = move |event: &Event| drop(tell.lock().unwrap().send(event.to_string()));
+    let gateway = Gateway::start_observed(Config::read(&file).unwrap(), observer).unwrap();
+    let mut client = client(&gateway);
+
+    let unknown = sound.replace("[shutdown]", "[shutdown]\nnow = true");
+    let dangling = sound.replace("upstream = \"main\"", "upstream = \"other\"");
+    let refused: [(&[u8], &str); 6] = [
+        (b"", "missing field `listen`"),
+        (b"workers = ", "gateway.toml:1:"),
+        (&sound.as_bytes()[..sound.len() / 2], "gateway.toml:"),
+        (b"\xff\xfe", "cannot be read"),
+        (unknown.as_bytes(), "shutdown.now: unknown field"),
+        (dangling.as_bytes(), "route[0].upstream: \"other\" given"),
+    ];
+    for (count, (bytes, said)) in refused.into_iter().enumerate() {
+        std::fs::write(&file, bytes).unwrap();
+        let error = gateway.reload().unwrap_err();
+        let told = heard.recv_timeout(LONG).unwrap();
+        assert!(
+            told.contains(said) && told.contains("nothing changed"),
+            "{told}"
+        );
+        assert!(told.contains(&error.to_string()), "{told}");
+        assert_eq!(gateway.config_status().generation, 1);
+        assert!(gateway.config_status().failed.is_some());
+        let failures = metric(&gateway, "config_reload_failures_total");
+        assert!((failures - (count + 1) as f64).abs() < f64::EPSILON);
+        assert!(metric(&gateway, "config_last_reload_successful") < 0.5);
+        assert_eq!(client.get("/", &[]).status, 200);
+    }
+    std::fs::remove_file(&file).unwrap();
+    assert!(
+        gateway
+            .reload()
+            .unwrap_err()
+            .to_string()
+            .contains("cannot be read")
+    );
+
+    std::fs::write(&file, &sound).unwrap();
+    let reloaded = gateway.reload().unwrap();
+    assert_eq!((reloaded.generation, reloaded.changed), (1, false));
+    assert!(gateway.config_status().failed.is_none());
+    assert!(metric(&gateway, "config_last_reload_successful") > 0.5);
+    std::fs::write(&file, sound + "# another one\n").unwrap();
+    assert_eq!(gateway.reload().unwrap().generation, 2);
+    gateway.shutdown();
+}
+
+#[test]
+fn a_configuration_without_a_file_cannot_be_read_again() {
+    let origin = Origin::saying("hello");
+    let gateway = Setup::default().start(&[origin.url()]);
+    let error = gateway.reload().unwrap_err().to_string();
+    assert_eq!(error, "the configuration was not read from a file");
+    gateway.shutdown();
+}
+
+/// As Kubernetes mounts a map: the file is a link into a folder that is itself a link, and the
+/// second link is swapped.
+#[test]
+fn a_file_behind_two_links_is_followed_when_the_links_are_swapped() {
+    let origin = Origin::saying("hello");
+    let folder = tempfile::tempdir().unwrap();
+    let write = |version: &str, text: &str| {
+        std::fs::create_dir(folder.path().join(version)).unwrap();
+        std::fs::write(folder.path().join(version).join("gateway.toml"), text).unwrap();
+        symlink(version, folder.path().join("..new")).unwrap();
+        std::fs::rename(folder.path().join("..new"), folder.path().join("..data")).unwrap();
+    };
+    let only = |path: &str| {
+        let routes = ALL.replace("id =", &format!("path_prefix = \"{path}\"\nid ="));
+        routes_text(&routes, &origin)
+    };
+    write("v1", &only("/a"));
+    let file = folder.path().join("gateway.toml");
+    symlink("..data/gateway.toml", &file).unwrap();
+    let gateway = Gateway::start(Config::read(&file).unwrap().watched()).unwrap();
+    let mut client = client(&gateway);
+    assert_eq!(client.get("/a", &[]).status, 200);
+    write("v2", &only("/b"));
+    eventually("the new file is in force", || {
+        client.get("/b", &[]).status == 200
+    });
+    assert_eq!(gateway.config_status().generation, 2);
+    // In place.
+    std::fs::write(&file, only("/c")).unwrap();
+    eventually("the new text is in force", || {
+        client.get("/c", &[]).status == 200
+    });
+    gateway.shutdown();
+}
+
+fn routes_text(all: &str, origin: &Origin) -> String {
+    routes(all).text(&[origin.url()])
 }

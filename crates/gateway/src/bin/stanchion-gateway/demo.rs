@@ -85,7 +85,7 @@ async fn watch(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         .run_for
         .map_or(Instant::MAX, |run_for| start + run_for);
     let shown = tokio::select! {
-        () = signals.next() => Ok(()),
+        () = signals.end() => Ok(()),
         shown = show(&tally, &clock, start, end) => shown,
     };
     let ran_for = clock.now() - start;

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use stanchion_gateway::{Config, Gateway};
+use stanchion_gateway::{Config, Event, Gateway};
 
-use signals::Signals;
+use signals::{Asked, Signals};
 
 /// An HTTP gateway: routes by host and path, and limits by client.
 #[derive(Parser)]
@@ -27,9 +27,13 @@ enum Command {
     /// Runs the gateway before three servers of its own, with traffic to watch, until Ctrl-C.
     Demo(demo::Arguments),
     /// Runs the gateway as a file says, until SIGTERM or Ctrl-C; a second one ends it at once.
+    /// SIGHUP reads the file again.
     Run {
         /// The configuration, in TOML.
         file: PathBuf,
+        /// Takes over changes of the file only on SIGHUP, and not by itself.
+        #[arg(long)]
+        no_watch: bool,
     },
     /// Reads a configuration, and reports every mistake with its line and field.
     Check {
@@ -42,7 +46,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.command {
         Command::Demo(arguments) => demo::run(arguments),
-        Command::Run { file } => run(file),
+        Command::Run { file, no_watch } => run(file, *no_watch),
         Command::Check { file } => check(file),
     };
     match done {
@@ -60,15 +64,18 @@ fn check(file: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn run(file: &Path) -> Result<(), Box<dyn Error>> {
-    let config = Config::read(file)?;
+fn run(file: &Path, no_watch: bool) -> Result<(), Box<dyn Error>> {
+    let mut config = Config::read(file)?;
+    if !no_watch {
+        config = config.watched();
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;
     // Heard from here on, so that a signal during the start is not lost.
     let mut signals = runtime.block_on(async { Signals::hear() })?;
     let size = config.to_string();
-    let gateway = Gateway::start(config)?;
+    let gateway = Gateway::start_observed(config, |event: &Event| eprintln!("{event}"))?;
     // Standard output belongs to the access log.
     eprintln!(
         "listening on http://{}, admin on http://{}; {size}",
@@ -76,7 +83,10 @@ fn run(file: &Path) -> Result<(), Box<dyn Error>> {
         gateway.admin_address()
     );
     runtime.block_on(async {
-        signals.next().await;
+        while signals.next().await == Asked::Reload {
+            // The observer says how it went.
+            let _ = gateway.reload();
+        }
         eprintln!("shutting down; a second signal ends at once");
         let ended = tokio::task::spawn_blocking(move || gateway.shutdown());
         tokio::select! {
@@ -84,7 +94,7 @@ fn run(file: &Path) -> Result<(), Box<dyn Error>> {
                 0 => eprintln!("shut down, nothing was lost"),
                 cut => eprintln!("shut down at the deadline, {cut} connections were cut"),
             },
-            () = signals.next() => {
+            () = signals.end() => {
                 eprintln!("ended at once");
                 std::process::exit(130);
             }
