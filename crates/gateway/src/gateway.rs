@@ -248,3 +248,41 @@ impl Error for StartError {
         Some(&self.source)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+
+    use crate::limit::Limit;
+    use crate::snapshot::Snapshot;
+
+    use super::*;
+
+    fn config(rate: usize) -> Config {
+        let text = format!(
+            "workers = 2\naccess_log = \"off\"\nlisten.address = \"127.0.0.1:0\"\n\
+             admin.address = \"127.0.0.1:0\"\nupstream.main.endpoints = [\"http://127.0.0.1:9\"]\n\
+             [[route]]\nid = \"all\"\nupstream = \"main\"\n\
+             [[route.limit]]\nby = \"address\"\nrate = \"{rate}/s\"\nkeys_max = 100\n"
+        );
+        Config::from_toml(&text).unwrap()
+    }
+
+    #[test]
+    fn nothing_holds_a_snapshot_that_went() {
+        let gateway = Gateway::start(config(1)).unwrap();
+        let mut gone: Vec<Weak<Snapshot>> = Vec::new();
+        for rate in 2..=1_001 {
+            gone.push(Arc::downgrade(&gateway.shared.snapshot()));
+            gateway.apply(config(rate)).unwrap();
+        }
+        // Whoever answers operators may hold the last one for a moment.
+        let deadline = std::time::Duration::from_secs(10);
+        testkit::eventually_blocking(deadline, "all of them are dropped", || {
+            gone.iter().all(|snapshot| snapshot.upgrade().is_none())
+        });
+        let snapshot = gateway.shared.snapshot();
+        assert_eq!(snapshot.limits().map(<[Limit]>::len).sum::<usize>(), 1);
+        gateway.shutdown();
+    }
+}

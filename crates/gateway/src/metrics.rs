@@ -2,14 +2,17 @@
 //!
 //! Every label is a name from the configuration or one of a fixed list, never text from a request.
 //! Handles are found once, when the stack is built or a combination is first met; after that a
-//! request touches atomics only.
+//! request touches atomics only. Series live for as long as a configuration or a request uses them, so
+//! that names which a reload brings and takes do not pile up.
 
+mod endpoint;
 mod histogram;
 mod labels;
+mod limit;
+mod live;
 mod reload;
 mod route;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -20,9 +23,14 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use endpoint::EndpointSeries;
+pub(crate) use endpoint::{EndpointCounts, EndpointMetrics};
 use histogram::AtomicHistogram;
 pub(crate) use histogram::{BOUNDS_MICROS, BUCKETS};
 use labels::{CutLabels, EndpointLabels, FailureLabels, LimitLabels, RequestLabels, RouteLabels};
+pub(crate) use limit::LimitMetrics;
+use limit::LimitSeries;
+use live::Live;
 pub(crate) use reload::ReloadMetrics;
 pub(crate) use route::{RouteMetrics, STATUSES};
 
@@ -40,7 +48,9 @@ pub(crate) struct Metrics {
     upstream_connections: Family<EndpointLabels, Gauge>,
     /// The failures of an endpoint, whatever their cause; not shown, being a sum of what is.
     upstream_failed: Family<EndpointLabels, Counter>,
-    routes: Arc<Mutex<HashMap<String, Arc<RouteMetrics>>>>,
+    routes: Live<RouteLabels, RouteMetrics>,
+    limits: Live<LimitLabels, LimitSeries>,
+    endpoints: Live<EndpointLabels, EndpointSeries>,
     pub(crate) in_flight: Gauge,
     pub(crate) connections: Gauge,
     pub(crate) accepted: Counter,
@@ -58,33 +68,6 @@ pub(crate) struct Http2Metrics {
     pub(crate) floods: Counter,
 }
 
-/// The counters of one endpoint.
-#[derive(Clone, Debug)]
-pub(crate) struct EndpointMetrics {
-    upstream: Arc<str>,
-    endpoint: Arc<str>,
-    failures: Family<FailureLabels, Counter>,
-    failed: Counter,
-    opened: Counter,
-    open: Gauge,
-    pub(crate) requests: Counter,
-}
-
-/// What the counters of one endpoint say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct EndpointCounts {
-    pub(crate) requests: u64,
-    pub(crate) failures: u64,
-    /// Connections open now.
-    pub(crate) connections: u64,
-}
-
-/// A connection to an endpoint, counted as open until it is dropped.
-#[derive(Debug)]
-pub(crate) struct OpenConnection {
-    open: Gauge,
-}
-
 impl Metrics {
     pub(crate) fn new() -> Self {
         let metrics = Self {
@@ -98,7 +81,9 @@ impl Metrics {
             upstream_connections_opened: Family::default(),
             upstream_connections: Family::default(),
             upstream_failed: Family::default(),
-            routes: Arc::default(),
+            routes: Live::default(),
+            limits: Live::default(),
+            endpoints: Live::default(),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
             accepted: Counter::default(),
@@ -201,75 +186,28 @@ impl Metrics {
 
     /// The counters of a route: the same for everyone who asks.
     pub(crate) fn route(&self, route: &str) -> Arc<RouteMetrics> {
-        let mut routes = self.routes.lock();
-        if let Some(metrics) = routes.get(route) {
-            return metrics.clone();
-        }
-        let metrics = Arc::new(RouteMetrics::new(self, route));
-        routes.insert(route.to_owned(), metrics.clone());
-        metrics
+        let labels = RouteLabels {
+            route: route.to_owned(),
+        };
+        self.routes.find(labels, || RouteMetrics::new(self, route))
     }
 
-    pub(crate) fn limit(&self, route: &str, limit: &str) -> Counter {
-        self.refused.get_or_create_owned(&LimitLabels {
+    /// The refusals of a limit: the same for everyone who asks.
+    pub(crate) fn limit(&self, route: &str, limit: &str) -> LimitMetrics {
+        let labels = LimitLabels {
             route: route.to_owned(),
             limit: limit.to_owned(),
-        })
+        };
+        LimitMetrics::find(self, labels)
     }
 
-    pub(crate) fn endpoint(&self, upstream: &Arc<str>, endpoint: &Arc<str>) -> EndpointMetrics {
+    /// The counters of an endpoint: the same for everyone who asks.
+    pub(crate) fn endpoint(&self, upstream: &str, endpoint: &str) -> EndpointMetrics {
         let labels = EndpointLabels {
-            upstream: upstream.to_string(),
-            endpoint: endpoint.to_string(),
+            upstream: upstream.to_owned(),
+            endpoint: endpoint.to_owned(),
         };
-        EndpointMetrics {
-            upstream: upstream.clone(),
-            endpoint: endpoint.clone(),
-            failures: self.upstream_failures.clone(),
-            failed: self.upstream_failed.get_or_create_owned(&labels),
-            opened: self
-                .upstream_connections_opened
-                .get_or_create_owned(&labels),
-            open: self.upstream_connections.get_or_create_owned(&labels),
-            requests: self.upstream_requests.get_or_create_owned(&labels),
-        }
-    }
-}
-
-impl EndpointMetrics {
-    /// Counts a failure, by one of the causes of `upstream::Failure`. It looks the counter up:
-    /// failures are rare.
-    pub(crate) fn failed(&self, cause: &'static str) {
-        let labels = FailureLabels {
-            upstream: self.upstream.to_string(),
-            endpoint: self.endpoint.to_string(),
-            cause,
-        };
-        self.failures.get_or_create_owned(&labels).inc();
-        self.failed.inc();
-    }
-
-    /// Counts a connection that was just opened.
-    pub(crate) fn opened(&self) -> OpenConnection {
-        self.opened.inc();
-        self.open.inc();
-        OpenConnection {
-            open: self.open.clone(),
-        }
-    }
-
-    pub(crate) fn counts(&self) -> EndpointCounts {
-        EndpointCounts {
-            requests: self.requests.get(),
-            failures: self.failed.get(),
-            connections: u64::try_from(self.open.get()).unwrap_or(0),
-        }
-    }
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.open.dec();
+        EndpointMetrics::find(self, labels)
     }
 }
 

@@ -3,7 +3,6 @@ use std::sync::OnceLock;
 
 use http::{Method, StatusCode};
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::Metrics;
@@ -13,7 +12,7 @@ use super::labels::{CutLabels, RequestLabels, RouteLabels};
 /// The counters of one route.
 pub(crate) struct RouteMetrics {
     route: String,
-    requests: Family<RequestLabels, Counter>,
+    metrics: Metrics,
     /// Found when first met, so that only combinations that occur are shown.
     cells: [[OnceLock<Counter>; STATUSES.len()]; METHODS.len()],
     pub(crate) latency: AtomicHistogram,
@@ -48,7 +47,7 @@ impl RouteMetrics {
         };
         Self {
             route: route.to_owned(),
-            requests: metrics.requests.clone(),
+            metrics: metrics.clone(),
             cells: Default::default(),
             latency: metrics.latency.get_or_create_owned(&RouteLabels {
                 route: route.to_owned(),
@@ -63,7 +62,7 @@ impl RouteMetrics {
         let method = method_index(method);
         let status = status_index(status);
         let cell = self.cells[method][status].get_or_init(|| {
-            self.requests.get_or_create_owned(&RequestLabels {
+            self.metrics.requests.get_or_create_owned(&RequestLabels {
                 route: self.route.clone(),
                 method: METHODS[method],
                 status: STATUSES[status],
@@ -100,6 +99,31 @@ fn status_index(status: StatusCode) -> usize {
     }
 }
 
+/// The series go with the last request that is counted in them.
+impl Drop for RouteMetrics {
+    fn drop(&mut self) {
+        let (metrics, route) = (&self.metrics, || self.route.clone());
+        let labels = RouteLabels { route: route() };
+        metrics.routes.dropped(&labels, || {
+            for (method, cells) in METHODS.into_iter().zip(&self.cells) {
+                for (status, cell) in STATUSES.into_iter().zip(cells) {
+                    if cell.get().is_some() {
+                        metrics.requests.remove(&RequestLabels {
+                            route: route(),
+                            method,
+                            status,
+                        });
+                    }
+                }
+            }
+            for by in ["client", "upstream"] {
+                metrics.cut.remove(&CutLabels { route: route(), by });
+            }
+            metrics.latency.remove(&labels);
+        });
+    }
+}
+
 impl fmt::Debug for RouteMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RouteMetrics")
@@ -132,5 +156,28 @@ mod tests {
                 .iter()
                 .any(|line| line.contains("method=\"other\"") && line.ends_with(" 3"))
         );
+    }
+
+    #[test]
+    fn series_go_with_the_last_who_uses_them_and_not_before() {
+        let metrics = Metrics::new();
+        let empty = metrics.encode().unwrap();
+        let route = metrics.route("api");
+        let (limit, endpoint) = (
+            metrics.limit("api", "plan"),
+            metrics.endpoint("main", "a:1"),
+        );
+        let open = endpoint.opened();
+        limit.inc();
+        endpoint.failed("stale");
+        route.count(&Method::GET, StatusCode::OK);
+        // A request under way, when the configuration goes and comes back.
+        let request = route.clone();
+        drop(route);
+        assert_eq!(metrics.route("api").counts().statuses[1], 1);
+        drop((request, limit, endpoint));
+        assert!(metrics.encode().unwrap().contains("a:1"));
+        drop(open);
+        assert_eq!(metrics.encode().unwrap(), empty);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 
 use stanchion_gateway::{Config, Event, Gateway};
 
-use crate::setup::{LONG, Origin, Setup, Then, client, eventually, metric};
+use crate::setup::{LONG, Origin, Setup, Then, admin, client, eventually, metric};
 use crate::wire::Wire;
 
 fn routes(routes: &str) -> Setup {
@@ -356,4 +356,35 @@ fn a_file_behind_two_links_is_followed_when_the_links_are_swapped() {
 
 fn routes_text(all: &str, origin: &Origin) -> String {
     routes(all).text(&[origin.url()])
+}
+
+#[test]
+fn a_thousand_reloads_leave_no_series_and_no_connections_behind() {
+    let origin = Origin::saying("hello");
+    let setup = |turn: usize| Setup {
+        routes: format!(
+            "[[route]]\nid = \"r{turn}\"\nupstream = \"main\"\n\
+             [[route.limit]]\nby = \"address\"\nrate = \"{}/s\"\nkeys_max = 1000\n",
+            turn + 1_000
+        ),
+        ..Setup::default()
+    };
+    let gateway = setup(0).start(&[origin.url()]);
+    let mut kept = client(&gateway);
+    // Held for all of them, as an idle connection is.
+    let mut idle = client(&gateway);
+    assert_eq!(idle.get("/", &[]).status, 200);
+    let lines = |gateway: &Gateway| admin(gateway, "/metrics").1.lines().count();
+    assert_eq!(kept.get("/", &[]).status, 200);
+    let before = lines(&gateway);
+    for turn in 1..=1_000 {
+        gateway.apply(setup(turn).config(&[origin.url()])).unwrap();
+        assert_eq!(kept.get("/", &[]).status, 200);
+    }
+    assert_eq!(origin.connections(), 1);
+    eventually("the series are those of one configuration", || {
+        lines(&gateway) == before
+    });
+    assert_eq!(idle.get("/", &[]).status, 200);
+    gateway.shutdown();
 }

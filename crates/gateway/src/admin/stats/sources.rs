@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use prometheus_client::metrics::counter::Counter;
-
 use crate::config::{self, Config};
-use crate::metrics::{BUCKETS, EndpointCounts, EndpointMetrics, Metrics, RouteMetrics, STATUSES};
+use crate::metrics::{
+    BUCKETS, EndpointCounts, EndpointMetrics, LimitMetrics, Metrics, RouteMetrics, STATUSES,
+};
 
 /// The counters of every route and endpoint.
 pub(super) struct Sources {
@@ -18,7 +18,7 @@ pub(super) struct RouteSource {
     /// Of those without a route there is none.
     pub(super) upstream: Option<Arc<str>>,
     metrics: Arc<RouteMetrics>,
-    refused: Vec<Counter>,
+    refused: Vec<LimitMetrics>,
 }
 
 pub(super) struct EndpointSource {
@@ -75,7 +75,7 @@ impl RouteSource {
         RouteReading {
             statuses: counts.statuses,
             latency: counts.latency,
-            refused: self.refused.iter().map(Counter::get).sum(),
+            refused: self.refused.iter().map(LimitMetrics::get).sum(),
             cut: counts.cut,
         }
     }
