@@ -42,16 +42,48 @@ fn whole_seconds(policy: &Policy) -> Option<(u64, u64)> {
     Some((count.checked_mul(repeats)?, nanos * repeats / 1_000_000_000))
 }
 
-/// `"name";r=99;t=1`: what is left, and the seconds until there is more.
+/// `"name";r=99;t=1`: what is left, and the seconds until there is more. Allocates once: a buffer
+/// that the text fills exactly becomes the value as it is.
 pub(super) fn remaining(name: &str, status: &Status, after: Duration) -> Option<HeaderValue> {
-    let mut text = String::with_capacity(name.len() + 24);
-    let left = status.remaining().min(INTEGER_MAX);
-    write!(text, "\"{name}\";r={left};t={}", ceil_seconds(after)).ok()?;
+    let (left, seconds) = (status.remaining().min(INTEGER_MAX), ceil_seconds(after));
+    let signs = "\"\";r=;t=".len();
+    let length = name.len() + signs + digits(left) + digits(seconds);
+    let mut text = Vec::with_capacity(length);
+    text.push(b'"');
+    text.extend_from_slice(name.as_bytes());
+    text.extend_from_slice(b"\";r=");
+    push_number(&mut text, left);
+    text.extend_from_slice(b";t=");
+    push_number(&mut text, seconds);
     HeaderValue::try_from(text).ok()
 }
 
+/// `60`: the seconds to wait, at least 1.
+pub(super) fn retry_after(after: Duration) -> Option<HeaderValue> {
+    let seconds = ceil_seconds(after).max(1);
+    let mut text = Vec::with_capacity(digits(seconds));
+    push_number(&mut text, seconds);
+    HeaderValue::try_from(text).ok()
+}
+
+/// How many digits `number` has.
+fn digits(number: u64) -> usize {
+    number.checked_ilog10().unwrap_or(0) as usize + 1
+}
+
+/// Writes `number` without the machinery of `format!`, which takes as long as all the rest of an
+/// answer.
+fn push_number(text: &mut Vec<u8>, mut number: u64) {
+    let start = text.len();
+    text.resize(start + digits(number), b'0');
+    for digit in text[start..].iter_mut().rev() {
+        *digit += u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+    }
+}
+
 /// Whole seconds, rounded up.
-pub(super) fn ceil_seconds(duration: Duration) -> u64 {
+fn ceil_seconds(duration: Duration) -> u64 {
     duration
         .as_secs()
         .saturating_add(u64::from(duration.subsec_nanos() > 0))
@@ -77,6 +109,17 @@ mod tests {
                 told,
                 "{quota}"
             );
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_as_usual() {
+        let powers = (0..20).map(|power| 10_u64.pow(power));
+        let around = powers.flat_map(|power| [power - 1, power, power + 7]);
+        for number in around.chain([u64::MAX]) {
+            let mut text = b"r=".to_vec();
+            push_number(&mut text, number);
+            assert_eq!(text, format!("r={number}").into_bytes());
         }
     }
 

@@ -146,10 +146,13 @@ impl<F> TooManyRequests<F> {
 
 impl Told {
     fn new(name: &str, policy: Policy) -> Self {
+        let field = fields::policy(name, &policy);
+        // The first clone of a value moves it into a shared allocation: here, and not in an answer.
+        drop(field.clone());
         Self {
             name: name.to_owned(),
             policy,
-            field: fields::policy(name, &policy),
+            field,
         }
     }
 
@@ -173,11 +176,8 @@ impl Told {
             after.unwrap_or_else(|| status.reset_after()),
             headers,
         );
-        if let Some(after) = after {
-            headers.insert(
-                header::RETRY_AFTER,
-                fields::ceil_seconds(after).max(1).into(),
-            );
+        if let Some(field) = after.and_then(fields::retry_after) {
+            headers.insert(header::RETRY_AFTER, field);
         }
     }
 }
