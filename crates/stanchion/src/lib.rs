@@ -1,7 +1,9 @@
-#![doc = include_str!("../README.md")]
+// Its examples, which are tests, need the features that they show.
+#![cfg_attr(any(all(feature = "http", feature = "ratelimit"), not(doctest)), doc = include_str!("../README.md"))]
 #![forbid(unsafe_code)]
 
 use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 #[doc(inline)]
@@ -13,7 +15,8 @@ pub use stanchion_ratelimit as ratelimit;
 /// How long to wait before trying again, if a refusal of one of the patterns stands anywhere in
 /// the chain of `error` and its sources, and waiting helps.
 ///
-/// Sees only the patterns whose features are on.
+/// Sees only the patterns whose features are on. Looks inside [`io::Error`] too, which does not
+/// name the error that it was made of as its source.
 ///
 /// # Complexity
 ///
@@ -23,10 +26,16 @@ pub fn retry_after(error: &(dyn Error + 'static)) -> Option<Duration> {
     let mut next = Some(error);
     let chain = std::iter::from_fn(|| {
         let error = next?;
-        next = error.source();
+        next = inside(error).or_else(|| error.source());
         Some(error)
     });
     chain.take(SOURCES_MAX).find_map(told_by)
+}
+
+/// What an I/O error was made of, by `io::Error::other` or `new`: its `source` is that error's own.
+fn inside<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
+    Some(inner)
 }
 
 const SOURCES_MAX: usize = 32;
@@ -72,6 +81,11 @@ mod tests {
         let refused = limiter.check().unwrap_err();
         let error = Wrapped(Box::new(Wrapped(Box::new(refused))));
         assert_eq!(retry_after(&error), Some(Duration::from_secs(60)));
+        // An I/O error's source is that of what it was made of, which was skipped once.
+        let error = Wrapped(Box::new(io::Error::other(io::Error::other(refused))));
+        assert_eq!(retry_after(&error), Some(Duration::from_secs(60)));
+        let plain = io::Error::from(io::ErrorKind::TimedOut);
+        assert_eq!(retry_after(&plain), None);
     }
 
     #[test]
