@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::ConnectInfo;
 use axum::routing::get;
 use stanchion::ratelimit::http::{ClientAddr, ForwardedField};
 use stanchion::ratelimit::{KeyedRateLimiter, Quota, RateLimitLayer};
@@ -42,7 +42,7 @@ fn app(limiter: KeyedRateLimiter<IpAddr>, gate: Arc<Barrier>) -> Result<Router, 
         "done\n"
     };
     // axum applies a layer to each route; the layer holds the limiter, so both share one limit.
-    let limit = RateLimitLayer::keyed::<Request>(limiter, by_address).http();
+    let limit = RateLimitLayer::keyed_http(limiter, by_address).http();
     Ok(Router::new()
         .route("/", get(async || "hello\n"))
         .route("/slow", get(slow))

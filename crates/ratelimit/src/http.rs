@@ -15,6 +15,7 @@ mod client_addr;
 mod fields;
 mod forwarded;
 mod header_key;
+mod layer;
 mod too_many_requests;
 
 pub use api_key::ApiKey;

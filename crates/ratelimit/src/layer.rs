@@ -87,7 +87,8 @@ impl<E, K: ?Sized> RateLimitLayer<Keyed<E, K>> {
     /// A limit for each key that `extractor` finds.
     ///
     /// A request without a key is refused; [`on_missing_key`](RateLimitLayer::on_missing_key)
-    /// changes that.
+    /// changes that. Extractors that read HTTP requests with any body go to `keyed_http` (feature
+    /// `http`), which need not be told one.
     pub fn keyed<Req>(limiter: KeyedRateLimiter<K>, extractor: E) -> Self
     where
         E: KeyExtractor<Req, Key = K>,

@@ -115,7 +115,7 @@ fn a_request_without_a_key_gets_400_and_no_promise() {
     let limiter = KeyedRateLimiter::new("1/m".parse::<Quota>().unwrap(), 10).unwrap();
     let limiter = limiter.with_clock(Clock::manual().0);
     let key = HeaderKey::new(HeaderName::from_static("x-tenant"));
-    let layer = RateLimitLayer::keyed::<Request<Body>>(limiter, key);
+    let layer = RateLimitLayer::keyed_http(limiter, key);
     let tenant = || Request::builder().header("x-tenant", "a").body("").unwrap();
 
     let mut refusing = Stack::new(layer.clone().http().layer(service_fn(hello)));
@@ -226,7 +226,7 @@ fn invented_addresses_bring_no_burst_of_their_own() {
     let limiter = KeyedRateLimiter::new("1/m".parse::<Quota>().unwrap(), 100).unwrap();
     let limiter = limiter.with_clock(Clock::manual().0);
     let client = ClientAddr::new().trust_hops(1, ForwardedField::XForwardedFor);
-    let layer = RateLimitLayer::keyed::<Request<Body>>(limiter, client).http();
+    let layer = RateLimitLayer::keyed_http(limiter, client).http();
     let mut service = Stack::new(layer.layer(service_fn(hello)));
     let mut from = |forwarded: &str| {
         let request = Request::builder().header("x-forwarded-for", forwarded);
