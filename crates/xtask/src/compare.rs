@@ -32,6 +32,9 @@ const PROGRAMS: &[(&str, &[Program])] = &[
     ),
 ];
 
+/// Our own programs that the comparison of an area starts, which stand beside it when built alike.
+const OWN_PROGRAMS: &[(&str, &str)] = &[("gateway", "stanchion-gateway")];
+
 /// What `cargo xtask compare` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -61,6 +64,10 @@ pub(crate) fn run(args: &Args) -> Result {
         .find(|(area, _)| *area == args.area)
         .unwrap_or(&("", &[]));
     debian::make_sure_of(needed)?;
+
+    for (_, own) in OWN_PROGRAMS.iter().filter(|(area, _)| *area == args.area) {
+        run_command(cargo(root).args(["build", "--release", "--package", own]))?;
+    }
 
     let out = result_file(args, &workspace.target_directory);
     if let Some(folder) = root.join(&out).parent() {
