@@ -26,21 +26,51 @@ impl BareWord {
     #[inline]
     pub(crate) fn check(&self) -> bool {
         let now = self.clock.now().as_nanos();
-        let mut arrival = self.arrival.load(Ordering::Relaxed);
-        loop {
-            let next = arrival.max(now) + self.interval;
-            if next - now > self.tolerance {
-                return false;
-            }
-            match self.arrival.compare_exchange_weak(
-                arrival,
-                next,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return true,
-                Err(seen) => arrival = seen,
-            }
+        take(&self.arrival, now, self.interval, self.tolerance)
+    }
+}
+
+/// The least that a limiter by key can do: the word of a key is found by its number. No hash, no
+/// tag to compare, no collision, no bound, no era.
+pub(crate) struct BareWords {
+    arrivals: Box<[AtomicU64]>,
+    clock: Clock,
+    interval: u64,
+    tolerance: u64,
+}
+
+impl BareWords {
+    /// Keys from 0 on, each with one admission per `interval` nanoseconds, `burst` at once.
+    pub(crate) fn new(keys: usize, interval: u64, burst: u64) -> Self {
+        Self {
+            arrivals: (0..keys).map(|_| AtomicU64::new(0)).collect(),
+            clock: Clock::system(),
+            interval,
+            tolerance: interval * burst,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn check(&self, key: u64) -> bool {
+        let now = self.clock.now().as_nanos();
+        let word = usize::try_from(key)
+            .ok()
+            .and_then(|key| self.arrivals.get(key));
+        word.is_some_and(|word| take(word, now, self.interval, self.tolerance))
+    }
+}
+
+#[inline]
+fn take(word: &AtomicU64, now: u64, interval: u64, tolerance: u64) -> bool {
+    let mut arrival = word.load(Ordering::Relaxed);
+    loop {
+        let next = arrival.max(now) + interval;
+        if next - now > tolerance {
+            return false;
+        }
+        match word.compare_exchange_weak(arrival, next, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return true,
+            Err(seen) => arrival = seen,
         }
     }
 }

@@ -11,9 +11,11 @@ use std::time::Duration;
 use governor::clock::QuantaClock;
 use governor::state::keyed::DashMapStateStore;
 use stanchion_benches::{
-    Batch, Case, Contestant, Random, Target, Unit, contended, held, single, wait_for_all,
+    Batch, Case, Contestant, Measure, Random, Target, Unit, contended, held, single, wait_for_all,
 };
 use stanchion_ratelimit::{KeyedRateLimiter, Quota};
+
+use crate::bare_word::BareWords;
 
 const BURST: u32 = 100_000_000;
 /// Long enough that the table of a million keys is back in the caches, as far as it fits, after
@@ -53,6 +55,7 @@ fn alone(name: &'static str, keys: usize, ratio: f64) -> Case {
             }),
         )
         .with(Contestant::peer("governor", batch(governor)))
+        .with(floor(batch(bare_words)))
 }
 
 /// The same, but no check begins before the last one is done: as in a service, where other work
@@ -107,6 +110,13 @@ fn together(name: &'static str, keys: usize) -> Case {
             }),
         )
         .with(Contestant::peer("governor", threads(governor)))
+        .with(floor(threads(bare_words)))
+}
+
+/// What no limiter by key goes below. Its row tells how many times better than governor it is,
+/// which bounds what can be asked of ours.
+const fn floor(measure: Measure) -> Contestant {
+    Contestant::ours("floor: a word for each key", measure)
 }
 
 /// The heap of a limiter that was asked about a million keys, over the keys that it then holds.
@@ -138,6 +148,11 @@ fn stanchion(keys: usize) -> CheckAll {
 fn governor(_keys: usize) -> CheckAll {
     let limiter = governor_limiter();
     counted(move |key| limiter.check_key(key).is_ok())
+}
+
+fn bare_words(keys: usize) -> CheckAll {
+    let words = BareWords::new(keys, 1_000_000_000, u64::from(BURST));
+    counted(move |key| words.check(*key))
 }
 
 fn stanchion_limiter(keys: usize) -> KeyedRateLimiter<u64> {
