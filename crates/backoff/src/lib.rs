@@ -5,12 +5,16 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-/// Delays that double from `base` to `cap`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Delays that double, or grow by another factor, from `base` to `cap`.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backoff {
     base: Duration,
     cap: Duration,
+    factor: f64,
 }
+
+const DOUBLING: f64 = 2.0;
+const FACTOR_MAX: f64 = 1000.0;
 
 /// How chance shortens a delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,17 +39,42 @@ impl Backoff {
         if cap.as_nanos() < base.as_nanos() {
             return Err(InvalidBackoff(Problem::CapBelowBase { base, cap }));
         }
-        Ok(Self { base, cap })
+        Ok(Self {
+            base,
+            cap,
+            factor: DOUBLING,
+        })
+    }
+
+    /// By what each delay is longer than the one before. Default: 2.
+    ///
+    /// # Errors
+    ///
+    /// `factor` must be a number from 1 to 1000.
+    pub fn with_factor(mut self, factor: f64) -> Result<Self, InvalidBackoff> {
+        // What is not a number lies in no range.
+        if !(1.0..=FACTOR_MAX).contains(&factor) {
+            return Err(InvalidBackoff(Problem::Factor(factor)));
+        }
+        self.factor = factor;
+        Ok(self)
     }
 
     /// How long to wait after `attempt` earlier failures in a row, without jitter; for 0 that is
     /// the base.
     #[must_use]
     pub fn delay(&self, attempt: u32) -> Duration {
-        let factor = 1_u32.checked_shl(attempt);
-        let delay = factor.and_then(|factor| self.base.checked_mul(factor));
-        // Beyond 2³¹ times the base no cap that anyone waits for is left.
-        delay.unwrap_or(self.cap).min(self.cap)
+        // What overflows is beyond any cap that anyone waits for.
+        self.grown(attempt).unwrap_or(self.cap).min(self.cap)
+    }
+
+    /// Doubling is exact; other factors are as exact as seconds in a `f64`.
+    fn grown(&self, attempt: u32) -> Option<Duration> {
+        if self.factor == DOUBLING {
+            return self.base.checked_mul(1_u32.checked_shl(attempt)?);
+        }
+        let power = self.factor.powi(i32::try_from(attempt).unwrap_or(i32::MAX));
+        Duration::try_from_secs_f64(self.base.as_secs_f64() * power).ok()
     }
 
     /// How long to wait, spread by 64 random bits: the greater they are as a number, the longer.
@@ -80,13 +109,14 @@ fn fraction(duration: Duration, random: u64) -> Duration {
 const NANOS: u128 = 1_000_000_000;
 
 /// Delays that make no sense; the message names the field, the value, and what is allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct InvalidBackoff(Problem);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Problem {
     ZeroBase,
     CapBelowBase { base: Duration, cap: Duration },
+    Factor(f64),
 }
 
 impl fmt::Display for InvalidBackoff {
@@ -96,6 +126,7 @@ impl fmt::Display for InvalidBackoff {
             Problem::CapBelowBase { base, cap } => {
                 write!(f, "cap is {cap:?}, must be at least the base of {base:?}")
             }
+            Problem::Factor(factor) => write!(f, "factor is {factor:?}, must be 1 to 1000"),
         }
     }
 }
@@ -128,6 +159,24 @@ mod tests {
         let delays: Vec<_> = (0..6).map(|attempt| backoff.delay(attempt)).collect();
         assert_eq!(delays, [3 * MS, 6 * MS, 12 * MS, 24 * MS, 40 * MS, 40 * MS]);
         assert_eq!(backoff.delay(u32::MAX), 40 * MS);
+    }
+
+    #[test]
+    fn another_factor_grows_slower_or_not_at_all() {
+        let backoff = Backoff::new(4 * MS, 10 * MS).unwrap();
+        let delays = |factor: f64| -> Vec<_> {
+            let backoff = backoff.with_factor(factor).unwrap();
+            (0..4).map(|attempt| backoff.delay(attempt)).collect()
+        };
+        assert_eq!(delays(1.5), [4 * MS, 6 * MS, 9 * MS, 10 * MS]);
+        assert_eq!(delays(1.0), [4 * MS; 4]);
+        let late = backoff.with_factor(1000.0).unwrap();
+        assert_eq!(late.delay(u32::MAX), 10 * MS);
+        for factor in [0.9, f64::NAN, f64::INFINITY, 1000.1] {
+            let error = backoff.with_factor(factor).unwrap_err();
+            let message = format!("factor is {factor:?}, must be 1 to 1000");
+            assert_eq!(error.to_string(), message);
+        }
     }
 
     #[test]
