@@ -1,0 +1,130 @@
+use std::task::{Context, Poll, ready};
+
+use tower_service::Service;
+
+use super::{Answer, Judge, ResponseFuture};
+use crate::Breaker;
+
+/// The service that [`BreakerLayer`](crate::BreakerLayer) makes; clones share the breaker.
+#[derive(Clone, Debug)]
+pub struct BreakerService<S, J, A, R> {
+    inner: S,
+    breaker: Breaker,
+    judge: J,
+    answer: A,
+    readiness: R,
+}
+
+/// The service is always ready; each call readies its own clone of the inner service.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Isolate;
+
+/// The service is ready when the inner one is.
+#[derive(Debug, Default)]
+pub struct Propagate {
+    /// The inner service was polled ready, and not called since.
+    ready: bool,
+}
+
+/// Readiness belongs to one instance: a clone has to be polled itself.
+impl Clone for Propagate {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl<S, J, A, R> BreakerService<S, J, A, R> {
+    pub(super) fn new(inner: S, breaker: Breaker, judge: J, answer: A, readiness: R) -> Self {
+        Self {
+            inner,
+            breaker,
+            judge,
+            answer,
+            readiness,
+        }
+    }
+
+    /// The breaker.
+    #[must_use]
+    pub fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service. Calling it goes round the breaker.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service, out of the breaker.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, J, A, Req> Service<Req> for BreakerService<S, J, A, Isolate>
+where
+    S: Service<Req> + Clone,
+    J: Judge<S::Response, S::Error> + Clone,
+    A: Answer<Req, S::Response, S::Error>,
+{
+    type Response = S::Response;
+    type Error = A::Error;
+    type Future = ResponseFuture<S, Req, J, A>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), A::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        match self.breaker.try_acquire_owned() {
+            Ok(permit) => {
+                let (inner, judge) = (self.inner.clone(), self.judge.clone());
+                ResponseFuture::ready_then_call(inner, request, permit, judge)
+            }
+            Err(rejected) => ResponseFuture::refused(self.answer.refuse(&rejected, request)),
+        }
+    }
+}
+
+/// # Panics
+///
+/// `call` panics where it is not preceded by a `poll_ready` that was ready, as tower's contract
+/// has it.
+impl<S, J, A, Req> Service<Req> for BreakerService<S, J, A, Propagate>
+where
+    S: Service<Req>,
+    J: Judge<S::Response, S::Error> + Clone,
+    A: Answer<Req, S::Response, S::Error>,
+{
+    type Response = S::Response;
+    type Error = A::Error;
+    type Future = ResponseFuture<S, Req, J, A>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), A::Error>> {
+        if !self.readiness.ready {
+            ready!(self.inner.poll_ready(cx)).map_err(A::error)?;
+            self.readiness.ready = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        assert!(self.readiness.ready, "call without poll_ready");
+        match self.breaker.try_acquire_owned() {
+            Ok(permit) => {
+                self.readiness.ready = false;
+                let future = self.inner.call(request);
+                ResponseFuture::called(future, permit, self.judge.clone())
+            }
+            Err(rejected) => ResponseFuture::refused(self.answer.refuse(&rejected, request)),
+        }
+    }
+}

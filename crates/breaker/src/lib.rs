@@ -1,0 +1,36 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod breaker;
+mod config;
+mod event;
+#[cfg(feature = "tower")]
+mod layer;
+mod machine;
+mod overdue;
+mod permit;
+mod ratio;
+mod rejected;
+mod snapshot;
+mod state;
+mod streak;
+mod sync;
+mod window;
+
+pub use breaker::Breaker;
+pub use config::{
+    CancelPolicy, Config, Expiry, HalfOpen, InvalidConfig, OpenTime, OverloadPolicy, Ramp,
+    SlowCalls, Verdict, Window,
+};
+pub use event::{Event, Transition};
+#[cfg(feature = "tower")]
+pub use layer::{
+    Answer, BoxError, BreakerLayer, BreakerService, ByResult, Classified, Fail, Isolate, Judge,
+    Judgement, Propagate, RespondWith, ResponseFuture, RetryAfter,
+};
+pub use machine::IllegalTransition;
+pub use permit::{OwnedPermit, Permit};
+pub use ratio::Ratio;
+pub use rejected::{CallError, Rejected};
+pub use snapshot::Snapshot;
+pub use state::{Cause, State};

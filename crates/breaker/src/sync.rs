@@ -1,0 +1,11 @@
+//! Atomics, by loom where it models them.
+
+#[cfg(stanchion_loom)]
+pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+#[cfg(not(stanchion_loom))]
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Keeps what many threads write off the cache line of what they all read.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(crate) struct Padded<T>(pub(crate) T);
