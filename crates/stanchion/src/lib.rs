@@ -6,6 +6,9 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+#[cfg(feature = "breaker")]
+#[doc(inline)]
+pub use stanchion_breaker as breaker;
 #[doc(inline)]
 pub use stanchion_core as core;
 #[cfg(feature = "ratelimit")]
@@ -40,14 +43,46 @@ fn inside<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stat
 
 const SOURCES_MAX: usize = 32;
 
-#[cfg(feature = "ratelimit")]
 fn told_by(error: &(dyn Error + 'static)) -> Option<Duration> {
+    by_ratelimit(error).or_else(|| by_breaker(error))
+}
+
+#[cfg(feature = "ratelimit")]
+fn by_ratelimit(error: &(dyn Error + 'static)) -> Option<Duration> {
     error.downcast_ref::<ratelimit::Rejected>()?.retry_after()
 }
 
 #[cfg(not(feature = "ratelimit"))]
-fn told_by(_error: &(dyn Error + 'static)) -> Option<Duration> {
+fn by_ratelimit(_error: &(dyn Error + 'static)) -> Option<Duration> {
     None
+}
+
+#[cfg(feature = "breaker")]
+fn by_breaker(error: &(dyn Error + 'static)) -> Option<Duration> {
+    error.downcast_ref::<breaker::Rejected>()?.retry_after()
+}
+
+#[cfg(not(feature = "breaker"))]
+fn by_breaker(_error: &(dyn Error + 'static)) -> Option<Duration> {
+    None
+}
+
+#[cfg(all(test, feature = "breaker"))]
+mod breaker_tests {
+    use super::*;
+    use crate::breaker::Breaker;
+
+    #[test]
+    fn an_open_breaker_tells_how_long() {
+        let (clock, _time) = core::Clock::manual();
+        let breaker = Breaker::default().with_clock(clock);
+        breaker.open();
+        let rejected = breaker.try_acquire().unwrap_err();
+        assert!(rejected.retry_after().is_some());
+        assert_eq!(retry_after(&rejected), rejected.retry_after());
+        breaker.force_open();
+        assert_eq!(retry_after(&breaker.try_acquire().unwrap_err()), None);
+    }
 }
 
 #[cfg(all(test, feature = "ratelimit"))]
