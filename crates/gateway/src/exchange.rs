@@ -10,7 +10,7 @@ use stanchion_core::Instant;
 
 use crate::problem::Problem;
 
-pub(crate) use inbound::{Inbound, Stalled};
+pub(crate) use inbound::{Inbound, Stalled, TooLarge};
 pub(crate) use outbound::{Ending, Note, Outbound};
 
 /// A request on its way in. Its body carries the [`Origin`] along.

@@ -3,6 +3,7 @@
 
 mod access_log;
 mod admin;
+mod body_limit;
 mod client;
 mod config;
 mod connection;

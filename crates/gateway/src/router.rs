@@ -2,6 +2,7 @@
 
 mod fit;
 mod intake;
+mod path;
 mod table;
 
 use std::convert::Infallible;
@@ -22,6 +23,7 @@ use crate::record::{Record, Recorder};
 
 pub(crate) use fit::{Fit, Rank, fit};
 pub(crate) use intake::{ALLOWED, host};
+pub(crate) use path::normalised;
 pub(crate) use table::Table;
 
 const NO_ROUTE: Problem = Problem::new(
@@ -91,7 +93,7 @@ where
 
 /// The route of a request, which is taken in on the way; an index as the table gives it.
 pub(crate) fn find<B>(table: &Table, request: &mut http::Request<B>) -> Result<usize, Problem> {
-    intake::take_in(request)?;
+    intake::take_in(request, table.encoded_slash())?;
     let host = intake::host(request);
     table.find(host, request.uri().path()).ok_or(NO_ROUTE)
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use tower::{Service, ServiceBuilder, service_fn};
 
-use crate::config;
+use crate::body_limit::BodyLimitLayer;
+use crate::config::{self, BodyLimits};
 use crate::exchange::{Request, Response};
 use crate::forward;
 use crate::limit::Limit;
@@ -26,9 +27,10 @@ pub(crate) fn gateway(
     let routes = config.routes.iter().zip(snapshot.limits());
     let routes = routes.map(|(config, limits)| {
         let upstream = upstreams[config.upstream].clone();
-        route(limits, worker.recorder(&config.id), upstream)
+        let recorder = worker.recorder(&config.id);
+        route(limits, config.bodies, recorder, upstream)
     });
-    let table = Table::new(&config.routes);
+    let table = Table::new(&config.routes).with_encoded_slash(config.listen.encoded_slash);
     let unmatched = worker.recorder(&Arc::from(config::UNMATCHED));
     ServiceBuilder::new()
         .layer(RequestIdLayer::new())
@@ -39,6 +41,7 @@ pub(crate) fn gateway(
 /// there.
 fn route(
     limits: &[Limit],
+    bodies: BodyLimits,
     recorder: Arc<Recorder>,
     upstream: Arc<Upstream>,
 ) -> impl GatewayService + use<> {
@@ -50,6 +53,7 @@ fn route(
         .option_layer(limits.next())
         .option_layer(limits.next())
         .option_layer(limits.next())
+        .layer(BodyLimitLayer::new(bodies))
         .map_request(forward::request)
         .map_response(forward::response)
         .service(service_fn(move |request| {

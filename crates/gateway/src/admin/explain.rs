@@ -71,7 +71,8 @@ pub(super) fn explain<'a>(config: &'a Config, question: Question) -> Explanation
         let headers = request.headers_mut();
         headers.entry(header::HOST).or_insert(address);
     }
-    let found = router::find(&Table::new(&config.routes), &mut request);
+    let table = Table::new(&config.routes).with_encoded_slash(config.listen.encoded_slash);
+    let found = router::find(&table, &mut request);
     let client = clients.find(&peer, request.headers());
     let (host, path) = (router::host(&request), request.uri().path());
 

@@ -12,6 +12,8 @@ use http::uri::{Authority, Uri};
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
+use crate::router;
+
 use super::{EncodedSlash, HostPattern, LimitBy, LogTarget};
 
 /// A value that is written as a string.
@@ -225,17 +227,16 @@ impl FromText for TokenFile {
 pub(super) struct PathPrefix(pub(super) String);
 
 impl FromText for PathPrefix {
-    const EXPECTED: &'static str = "a path that begins with / and has no query and no empty, . or \
-                                    .. segment, such as \"/api\"";
+    const EXPECTED: &'static str = "a path that begins with / and has no query, no empty, . or .. \
+                                    segment and nothing to decode, such as \"/api\"";
 
     fn from_text(text: &str) -> Option<Self> {
         let path = text.strip_prefix('/')?;
         let path = path.strip_suffix('/').unwrap_or(path);
         let whole = format!("/{path}");
         let uri: Uri = whole.parse().ok()?;
-        let sound = |segment| !matches!(segment, "" | "." | "..");
-        let sound = text == "/" || path.split('/').all(sound);
-        (sound && uri.path() == whole).then_some(Self(whole))
+        let normal = router::normalised(text, EncodedSlash::Pass).ok()?;
+        (normal == text && uri.path() == whole).then_some(Self(whole))
     }
 }
 
@@ -354,7 +355,9 @@ mod tests {
     fn path_prefixes_lose_their_final_slash_only() {
         assert_eq!(prefix("/").unwrap(), "/");
         assert_eq!(prefix("/api/v1/").unwrap(), "/api/v1");
-        for text in ["", "api", "//", "/a//b", "/a/../b", "/a?b", "/a#b", "/a b"] {
+        for text in [
+            "", "api", "//", "/a//b", "/a/../b", "/a?b", "/a#b", "/a b", "/%61", "/a%2f", "/a\\b",
+        ] {
             assert_eq!(prefix(text), None, "{text}");
         }
     }

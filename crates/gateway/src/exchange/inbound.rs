@@ -10,15 +10,19 @@ use hyper::body::Incoming;
 use stanchion_core::{Clock, Instant};
 
 use super::Origin;
+use crate::config::BodyLimits;
 use crate::hop_by_hop;
+use crate::pace::Pace;
 use crate::timer::LazyTimer;
 
-/// The body of a request, which must make progress.
+/// The body of a request, which must make progress and stay in bounds.
 #[derive(Debug)]
 pub(crate) struct Inbound {
     incoming: Incoming,
     origin: Origin,
-    patience: Duration,
+    /// So many bytes may still come.
+    left: u64,
+    pace: Pace,
     waiting_since: Option<Instant>,
     timer: LazyTimer,
     /// What is sent a second time, in front of the rest.
@@ -35,12 +39,17 @@ struct Again {
 /// Longer than anyone waits.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// The client sent nothing of the body for too long.
+/// The client sent nothing of the body for too long, or too little.
 #[derive(Debug)]
 pub(crate) struct Stalled;
 
+/// The client sent more than it may.
+#[derive(Debug)]
+pub(crate) struct TooLarge;
+
 impl Inbound {
-    /// `patience` is how long the client may send nothing.
+    /// `patience` is how long the client may send nothing. Until [`limit`](Self::limit) says more,
+    /// nothing else is asked of it.
     pub(crate) fn new(
         incoming: Incoming,
         origin: Origin,
@@ -50,7 +59,8 @@ impl Inbound {
         Self {
             incoming,
             origin,
-            patience,
+            left: u64::MAX,
+            pace: Pace::new(patience, 0),
             waiting_since: None,
             timer: LazyTimer::new(clock.clone()),
             again: None,
@@ -66,7 +76,13 @@ impl Inbound {
 
     /// From here on someone else sees to it that the exchange goes on.
     pub(crate) fn wait_no_more(&mut self) {
-        self.patience = NEVER;
+        self.pace = Pace::new(NEVER, 0);
+    }
+
+    /// Sets how much may come, and how slowly.
+    pub(crate) fn limit(&mut self, limits: BodyLimits) {
+        self.left = limits.bytes_max;
+        self.pace = Pace::new(self.pace.left(), limits.rate_min);
     }
 
     pub(crate) fn origin(&self) -> &Origin {
@@ -95,13 +111,23 @@ impl Body for Inbound {
             this.again = None;
         }
         if let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) {
-            this.waiting_since = None;
+            let data = match &frame {
+                Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+                _ => 0,
+            };
+            let since = this.waiting_since.take();
+            let waited = since.map_or(Duration::ZERO, |since| this.timer.now() - since);
+            this.pace.moved(data as u64, waited);
+            let Some(left) = this.left.checked_sub(data as u64) else {
+                return Poll::Ready(Some(Err(TooLarge.into())));
+            };
+            this.left = left;
             return Poll::Ready(
                 frame.map(|frame| frame.map(hop_by_hop::strip_trailers).map_err(Into::into)),
             );
         }
         let since = *this.waiting_since.get_or_insert_with(|| this.timer.now());
-        ready!(this.timer.poll(cx, since + this.patience));
+        ready!(this.timer.poll(cx, since + this.pace.left()));
         Poll::Ready(Some(Err(Stalled.into())))
     }
 
@@ -124,3 +150,11 @@ impl fmt::Display for Stalled {
 }
 
 impl Error for Stalled {}
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the client sent more of the body than it may")
+    }
+}
+
+impl Error for TooLarge {}

@@ -1,8 +1,12 @@
 //! What every request must be before a route is looked for.
 
-use http::uri::Authority;
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use std::borrow::Cow;
 
+use http::uri::Authority;
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+
+use super::path::{self, BadPath};
+use crate::config::EncodedSlash;
 use crate::exchange::Refused;
 use crate::problem::Problem;
 
@@ -20,10 +24,25 @@ const HOST: Problem = Problem::new(
     "a request needs exactly one Host, a name or address with or without a port",
 );
 
-/// Refuses what is not passed on, and leaves one `Host`: that of the target, if it has one.
+const PATH: Problem = Problem::new(
+    StatusCode::BAD_REQUEST,
+    "path",
+    "the path climbs above its root, or is not soundly percent-encoded",
+);
+const ENCODED_SLASH: Problem = Problem::new(
+    StatusCode::BAD_REQUEST,
+    "encoded_slash",
+    "a slash or backslash in a path is not percent-encoded here",
+);
+
+/// Refuses what is not passed on, leaves one `Host`, that of the target if it has one, and brings the
+/// path into one form.
 ///
 /// Source: RFC 9112, section 3.2.
-pub(super) fn take_in<B>(request: &mut Request<B>) -> Result<(), Problem> {
+pub(super) fn take_in<B>(
+    request: &mut Request<B>,
+    encoded_slash: EncodedSlash,
+) -> Result<(), Problem> {
     if let Some(Refused(problem)) = request.extensions().get() {
         return Err(*problem);
     }
@@ -44,6 +63,29 @@ pub(super) fn take_in<B>(request: &mut Request<B>) -> Result<(), Problem> {
         }
         request.headers_mut().insert(header::HOST, host);
     }
+    normalise_path(request, encoded_slash)
+}
+
+/// Brings the path into the form in which it is matched and passed on.
+fn normalise_path<B>(request: &mut Request<B>, encoded_slash: EncodedSlash) -> Result<(), Problem> {
+    let uri = request.uri();
+    if uri.path() == "*" {
+        return Ok(());
+    }
+    let normal = match path::normalised(uri.path(), encoded_slash) {
+        Ok(Cow::Borrowed(_)) => return Ok(()),
+        Ok(Cow::Owned(normal)) if normal == uri.path() => return Ok(()),
+        Ok(Cow::Owned(normal)) => normal,
+        Err(BadPath::EncodedSlash) => return Err(ENCODED_SLASH),
+        Err(BadPath::Other) => return Err(PATH),
+    };
+    let target = match uri.query() {
+        Some(query) => format!("{normal}?{query}"),
+        None => normal,
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(target.parse().map_err(|_| PATH)?);
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| PATH)?;
     Ok(())
 }
 

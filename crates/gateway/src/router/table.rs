@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 
-use crate::config::{HostPattern, Route};
+use crate::config::{EncodedSlash, HostPattern, Route};
 
 /// The routes, arranged for finding. Looking one up allocates nothing and takes time in
 /// proportion to the labels of the host and the depth of the configured prefixes.
@@ -19,6 +19,7 @@ pub(crate) struct Table {
     exact: HashMap<Box<str>, Prefixes>,
     under: HashMap<Box<str>, Prefixes>,
     any: Prefixes,
+    encoded_slash: EncodedSlash,
 }
 
 /// The prefixes of one host pattern, as a tree of segments.
@@ -44,6 +45,16 @@ impl Table {
             prefixes.insert(&route.path_prefix, index);
         }
         table
+    }
+
+    /// Takes another word on encoded slashes; by default they are refused.
+    pub(crate) fn with_encoded_slash(mut self, encoded_slash: EncodedSlash) -> Self {
+        self.encoded_slash = encoded_slash;
+        self
+    }
+
+    pub(crate) fn encoded_slash(&self) -> EncodedSlash {
+        self.encoded_slash
     }
 
     /// The route of a host, without its port and in any case, and a path.

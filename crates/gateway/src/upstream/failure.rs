@@ -3,7 +3,8 @@ use std::io;
 
 use http::StatusCode;
 
-use crate::exchange::Stalled;
+use crate::body_limit;
+use crate::exchange::{Stalled, TooLarge};
 use crate::problem::Problem;
 
 /// Why an endpoint gave no response.
@@ -22,6 +23,8 @@ pub(super) enum Failure {
     ResponseTimeout,
     /// The client stopped sending the body: not the endpoint's fault.
     ClientStalled,
+    /// Nor is that the body was too large.
+    ClientTooLarge,
 }
 
 impl Failure {
@@ -31,6 +34,9 @@ impl Failure {
         while let Some(error) = cause {
             if let Some(failure) = Self::of_client(error) {
                 return failure;
+            }
+            if error.is::<TooLarge>() {
+                return Self::ClientTooLarge;
             }
             let io = error.downcast_ref::<io::Error>();
             if io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut) {
@@ -61,11 +67,13 @@ impl Failure {
             Self::Invalid => "invalid",
             Self::ResponseTimeout => "response_timeout",
             Self::ClientStalled => "client_stalled",
+            Self::ClientTooLarge => "client_too_large",
         }
     }
 
     pub(super) fn problem(self) -> Problem {
         let (status, detail) = match self {
+            Self::ClientTooLarge => return body_limit::TOO_LARGE,
             Self::Exhausted => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the server has no capacity left",

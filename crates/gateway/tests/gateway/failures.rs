@@ -185,7 +185,7 @@ fn a_slow_upload_that_makes_progress_outlasts_every_timeout() {
         Then::Keep
     });
     let setup = Setup {
-        listen: "body_timeout = \"500ms\"",
+        listen: "body_timeout = \"500ms\"\nbody_rate_min = \"10B\"",
         upstream: "response_timeout = \"500ms\"",
         ..Setup::default()
     };

@@ -43,17 +43,71 @@ fn requests_go_by_host_then_by_the_longest_prefix() {
 }
 
 #[test]
-fn the_target_is_passed_on_as_it_came() {
+fn the_target_is_passed_on_as_it_was_matched() {
     let origin = Origin::saying("hello");
     let gateway = before(&origin);
     let mut client = client(&gateway);
-    for target in ["/a/../b//c?x=%2F&y=%zz", "/%2e%2e/a%2fb", "/?", "/x?a?b"] {
-        assert_eq!(client.get(target, &[]).status, 200);
-        assert_eq!(
-            origin.last_request().first,
-            format!("GET {target} HTTP/1.1")
-        );
+    for (target, passed) in [
+        ("/a/b?x=%2F/..//&y=%zz", "/a/b?x=%2F/..//&y=%zz"),
+        ("/?", "/?"),
+        ("/x?a?b", "/x?a?b"),
+        ("/a/../b//c?x", "/b/c?x"),
+        ("/a/%2e%2E/%62?", "/b?"),
+        ("http://a.test//x/.", "/x/"),
+    ] {
+        assert_eq!(client.get(target, &[]).status, 200, "{target}");
+        let line = format!("GET {passed} HTTP/1.1");
+        assert_eq!(origin.last_request().first, line, "{target}");
     }
+    gateway.shutdown();
+}
+
+#[test]
+fn no_spelling_of_a_path_goes_by_another_route() {
+    let [open, closed] = ["open", "closed"].map(Origin::saying);
+    let text = |listen: &str| {
+        format!(
+            "workers = 1\naccess_log = \"off\"\nadmin.address = \"127.0.0.1:0\"\n\
+             [listen]\naddress = \"127.0.0.1:0\"\n{listen}\n\
+             [upstream.open]\nendpoints = [{:?}]\n[upstream.closed]\nendpoints = [{:?}]\n\
+             [[route]]\nid = \"open\"\nupstream = \"open\"\n\
+             [[route]]\nid = \"closed\"\nupstream = \"closed\"\npath_prefix = \"/admin\"\n",
+            open.url(),
+            closed.url(),
+        )
+    };
+    let gateway = start(&text(""));
+    let mut client = client(&gateway);
+    for target in [
+        "/admin",
+        "//admin",
+        "/%61dmin/x",
+        "/x/../admin",
+        "/x/%2e%2e/admin",
+        "/x/.%2E//./admin/",
+        "http://a.test/./admin?x",
+    ] {
+        assert_eq!(client.get(target, &[]).text(), "closed", "{target}");
+    }
+    for target in [
+        "/x%2f..%2fadmin",
+        "/x%5c..%5cadmin",
+        "/x/..;/admin",
+        "/../admin",
+        "/admin%00",
+        "/%",
+    ] {
+        let reply = client.get(target, &[]);
+        assert_eq!(reply.status, 400, "{target}");
+        reply.problem();
+    }
+    gateway.shutdown();
+
+    let gateway = start(&text("encoded_slash = \"pass\""));
+    let mut client = crate::setup::client(&gateway);
+    assert_eq!(client.get("/a%2fb", &[]).text(), "open");
+    assert_eq!(open.last_request().first, "GET /a%2Fb HTTP/1.1");
+    assert_eq!(client.get("/a%2f..%2fadmin", &[]).status, 400);
     gateway.shutdown();
 }
 

@@ -47,6 +47,11 @@ impl Wire {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
+    /// Another handle on the connection, to write while this one reads.
+    pub(crate) fn try_clone(&self) -> Self {
+        Self::new(self.stream.try_clone().unwrap())
+    }
+
     /// Writes where the other end may be gone already.
     pub(crate) fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()
