@@ -10,7 +10,7 @@
 //! - `.` and `..` segments are resolved; a path that climbs above the root is refused.
 //! - Slashes in a row become one.
 //! - Refused are: a broken percent-encoding, an encoded NUL, a backslash, bytes that are no ASCII, a
-//!   dot segment with parameters (`..;x`, which some servers resolve), and, as configured, an encoded
+//!   dot segment with parameters (`..;x`, which some servers resolve) or parameters alone, and, as configured, an encoded
 //!   slash or backslash.
 //!
 //! The query stays as it is.
@@ -49,7 +49,7 @@ pub(crate) fn normalised(path: &str, slashes: EncodedSlash) -> Result<Cow<'_, st
                 let parent = normal.rfind('/').ok_or(BadPath::Other)?;
                 normal.truncate(parent);
             }
-            other if hides_dots(other) => return Err(BadPath::Other),
+            other if hides_dots(other) || is_nameless(other) => return Err(BadPath::Other),
             other => {
                 normal.push('/');
                 normal.push_str(other);
@@ -107,6 +107,11 @@ fn decode(encoded: &str, slashes: EncodedSlash, segment: &mut String) -> Result<
         }
     }
     Ok(())
+}
+
+/// Whether a segment is nothing but parameters: without them it is empty, and drops out.
+fn is_nameless(segment: &str) -> bool {
+    segment.starts_with(';') || segment.starts_with("%3B")
 }
 
 /// Whether some server might find a dot segment in a decoded segment that is none for us: in front
@@ -173,6 +178,8 @@ mod tests {
             "/a/.;/",
             "/..%3bx",
             "/a/..;/b",
+            "/a/;x/..",
+            "/%3bx",
         ] {
             assert_eq!(refuse(path), Err(BadPath::Other), "{path}");
         }
