@@ -1,6 +1,7 @@
 //! Sends a request to one of an upstream's endpoints.
 
 mod failure;
+mod framing;
 mod h2;
 mod io;
 mod lease;

@@ -4,6 +4,7 @@ use http::StatusCode;
 use hyper::body::Incoming;
 
 use super::failure::Failure;
+use super::framing;
 use super::io::InUse;
 use super::pool::{Pool, Sender};
 use crate::exchange::Request;
@@ -49,6 +50,9 @@ impl Lease {
         match sender.try_send_request(request).await {
             // No upgrade is passed on, so none was asked for.
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                Sent::Failed(Failure::Invalid)
+            }
+            Ok(response) if !framing::is_sound(response.headers()) => {
                 Sent::Failed(Failure::Invalid)
             }
             Ok(response) => Sent::Answered(response, self),

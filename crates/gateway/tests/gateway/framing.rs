@@ -544,3 +544,46 @@ fn a_client_that_does_not_read_is_given_up() {
     });
     gateway.shutdown();
 }
+
+#[test]
+fn a_response_whose_end_is_in_doubt_gives_502() {
+    for fields in [
+        "content-length: 4\r\ntransfer-encoding: chunked",
+        "content-length: 4\r\ncontent-length: 4",
+        "content-length: 4\r\ncontent-length: 5",
+        "content-length: 4, 5",
+        "transfer-encoding: gzip, chunked",
+        "transfer-encoding: identity",
+        "transfer-encoding: chunked\r\ntransfer-encoding: chunked",
+        "x : 1",
+        "x: 1\r\n 2",
+        "x: a\0b",
+    ] {
+        let origin = Origin::start(move |_, wire| {
+            wire.write(format!(
+                "HTTP/1.1 200 OK\r\n{fields}\r\n\r\n4\r\nbody\r\n0\r\n\r\n"
+            ));
+            Then::Close
+        });
+        let gateway = before(&origin);
+        let reply = client(&gateway).get("/", &[]);
+        assert_eq!(reply.status, 502, "{fields:?}");
+        reply.problem();
+        gateway.shutdown();
+    }
+}
+
+#[test]
+fn a_response_that_nobody_asked_for_is_given_to_nobody() {
+    let origin = Origin::start(|head, wire| {
+        let path = head.first.split(' ').nth(1).unwrap().to_owned();
+        wire.write(ok(&path) + &ok("smuggled"));
+        Then::Keep
+    });
+    let gateway = before(&origin);
+    let mut client = client(&gateway);
+    for path in ["/1", "/2", "/3"] {
+        assert_eq!(client.get(path, &[]).text(), path);
+    }
+    gateway.shutdown();
+}
