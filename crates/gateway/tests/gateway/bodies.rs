@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
-use crate::setup::{LONG, Origin, Then, before, client, ok};
+use crate::setup::{LONG, Origin, Setup, Then, before, client, dead_url, ok};
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 
@@ -167,6 +167,36 @@ fn a_client_that_expects_100_is_told_to_go_on() {
     assert_eq!(client.head().unwrap().status(), 100);
     client.write("body");
     assert_eq!(client.reply().text(), "body");
+    gateway.shutdown();
+}
+
+#[test]
+fn who_is_refused_is_not_told_to_go_on_first() {
+    let origin = Origin::saying("hello");
+    let setup = Setup {
+        routes: "[[route]]\nid = \"a\"\nupstream = \"main\"\npath_prefix = \"/a\"\n\
+                 limit = [{ by = \"address\", rate = \"1/h\" }]\n"
+            .to_owned(),
+        ..Setup::default()
+    };
+    let gateway = setup.start(&[origin.url()]);
+    client(&gateway).get("/a", &[]);
+    let expect = "expect: 100-continue";
+    for (target, status) in [("/a", 429), ("/none", 404)] {
+        let mut client = client(&gateway);
+        client.ask("POST", target, &["content-length: 4", expect]);
+        // The first answer is the last.
+        assert_eq!(client.reply().status, status, "{target}");
+        assert!(client.ends(), "{target}");
+    }
+    assert_eq!(origin.requests().len(), 1);
+    gateway.shutdown();
+
+    // Nobody is there who wants the body.
+    let gateway = Setup::default().start(&[dead_url()]);
+    let mut client = client(&gateway);
+    client.ask("POST", "/", &["content-length: 4", expect]);
+    assert_eq!(client.reply().status, 502);
     gateway.shutdown();
 }
 
