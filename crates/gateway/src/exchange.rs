@@ -9,6 +9,7 @@ use http::HeaderValue;
 use stanchion_core::Instant;
 
 use crate::problem::Problem;
+use crate::trace::TraceId;
 
 pub(crate) use inbound::{Inbound, Stalled, TooLarge};
 pub(crate) use outbound::{Ending, Note, Outbound};
@@ -37,6 +38,8 @@ pub(crate) struct Origin {
     pub(crate) started: Instant,
     /// The request's id; visible ASCII without quotes and backslashes.
     pub(crate) id: HeaderValue,
+    /// The trace it belongs to, once that was looked for.
+    pub(crate) trace: Option<TraceId>,
 }
 
 /// The other end of a client's connection.

@@ -26,6 +26,7 @@ mod shared;
 mod snapshot;
 mod stack;
 mod timer;
+mod trace;
 mod upstream;
 mod worker;
 

@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use stanchion_core::Instant;
 
 use crate::exchange::{Ending, Note, Request, Response};
+use crate::trace::TraceId;
 
 pub(crate) use recorder::Recorder;
 pub(crate) use service::RecordLayer;
@@ -33,6 +34,7 @@ pub(crate) struct Record {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) id: HeaderValue,
+    pub(crate) trace: Option<TraceId>,
     pub(crate) client: IpAddr,
     pub(crate) host: Option<HeaderValue>,
     pub(crate) path: Option<PathAndQuery>,
@@ -52,6 +54,7 @@ impl Record {
             note: Note::default(),
             entry: recorder.logs().then(|| Entry {
                 id: origin.id.clone(),
+                trace: origin.trace,
                 client: origin.client.address,
                 host: request.headers().get(header::HOST).cloned(),
                 path: request.uri().path_and_query().cloned(),

@@ -35,17 +35,24 @@ impl Ids {
         }
     }
 
+    /// The bits of an id: first those that all ids have in common.
+    pub(crate) fn next_bits(&self) -> (u64, u64) {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        (self.prefix, scattered(count))
+    }
+
     /// An id of 32 hexadecimal digits.
     pub(crate) fn next(&self) -> HeaderValue {
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        let (high, low) = self.next_bits();
         let mut text = [0; 32];
-        write_hex(self.prefix, &mut text[..16]);
-        write_hex(scattered(count), &mut text[16..]);
+        write_hex(high, &mut text[..16]);
+        write_hex(low, &mut text[16..]);
         HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("unknown"))
     }
 }
 
-fn write_hex(mut bits: u64, out: &mut [u8]) {
+/// Fills `out` with hexadecimal digits.
+pub(crate) fn write_hex(mut bits: u64, out: &mut [u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for digit in out.iter_mut().rev() {
         *digit = DIGITS[(bits & 15) as usize];

@@ -14,10 +14,11 @@ use crate::record::{RecordLayer, Recorder};
 use crate::request_id::RequestIdLayer;
 use crate::router::{Router, Table};
 use crate::snapshot::Snapshot;
+use crate::trace::Traces;
 use crate::upstream::Upstream;
 use crate::worker::Worker;
 
-/// What every request meets, in one worker and by one snapshot: an id, then its route.
+/// What every request meets, in one worker and by one snapshot: an id, a trace, then its route.
 pub(crate) fn gateway(
     worker: &Worker,
     snapshot: &Snapshot,
@@ -32,8 +33,10 @@ pub(crate) fn gateway(
     });
     let table = Table::new(&config.routes).with_encoded_slash(config.listen.encoded_slash);
     let unmatched = worker.recorder(&Arc::from(config::UNMATCHED));
+    let traces = Arc::new(Traces::new());
     ServiceBuilder::new()
         .layer(RequestIdLayer::new())
+        .map_request(move |request| traces.follow(request))
         .service(Router::new(table, routes.collect(), unmatched))
 }
 

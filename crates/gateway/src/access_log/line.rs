@@ -27,6 +27,9 @@ impl Line<'_> {
         write_time(out, self.time);
         out.push(b'"');
         text(out, "id", bytes_of(Some(&self.entry.id)));
+        if let Some(trace) = self.entry.trace {
+            put(out, format_args!(",\"trace\":\"{trace}\""));
+        }
         put(out, format_args!(",\"client\":\"{}\"", self.entry.client));
         text(out, "method", self.method.as_str().as_bytes());
         text(out, "host", bytes_of(self.entry.host.as_ref()));
@@ -145,6 +148,7 @@ mod tests {
     fn a_line_is_json_whatever_the_client_sent() {
         let entry = Entry {
             id: HeaderValue::from_static("abc"),
+            trace: None,
             client: "192.0.2.1".parse().unwrap(),
             host: Some(HeaderValue::from_bytes(b"a\"\xff\t").unwrap()),
             path: Some("/a\"b?secret=1".parse().unwrap()),

@@ -36,6 +36,7 @@ pub(super) async fn answer(
     let (method, path) = first_line(&refused.seen);
     let entry = Entry {
         id: id.clone(),
+        trace: None,
         client: peer.address,
         host: None,
         path,

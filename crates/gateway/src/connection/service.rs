@@ -58,6 +58,7 @@ where
             peer,
             started: clock.now(),
             id: HeaderValue::from_static(""),
+            trace: None,
         };
         let patience = snapshot.config.listen.body_timeout;
         let inbound = Inbound::new(incoming, origin, patience, clock);

@@ -22,3 +22,4 @@ mod program;
 mod reload;
 mod routing;
 mod shutdown;
+mod trace;

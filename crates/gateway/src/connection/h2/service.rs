@@ -77,6 +77,7 @@ where
             peer,
             started: now,
             id: HeaderValue::from_static(""),
+            trace: None,
         };
         let head_only = parts.method == Method::HEAD;
         let inbound = Inbound::new(incoming, origin, listen.body_timeout, clock);
