@@ -2,7 +2,7 @@
 
 use stanchion_core::Instant;
 
-use crate::{Rejected, Status};
+use crate::{Inherit, Rejected, Status};
 
 /// One way to limit. The value that a user builds is the algorithm; the state is what one stream,
 /// or one key, has used.
@@ -28,8 +28,32 @@ pub(crate) trait Algorithm: Copy + Send + Sync + 'static {
     /// `None` if it never will. `cost` is not 0.
     fn slot(&self, state: &Self::State, now: Instant, cost: u64) -> Option<Instant>;
 
-    /// Takes `cost` at the moment that `slot` has just told.
-    fn take(&self, state: &mut Self::State, slot: Instant, cost: u64);
+    /// Whether there is room for one more who waits for a later slot, however long.
+    fn has_room(&self, _state: &Self::State, _cost: u64) -> bool {
+        true
+    }
+
+    /// Takes `cost` at the moment that `slot` has just told, or by force at any. Returns what
+    /// [`give_back`](Self::give_back) needs to undo it.
+    fn take(&self, state: &mut Self::State, slot: Instant, cost: u64) -> u64;
+
+    /// Undoes the last `take`, which returned `taken`.
+    fn give_back(&self, state: &mut Self::State, taken: u64);
+
+    /// Gives back up to `cost` of what was taken up to `now`, the newest first, and nothing behind
+    /// which someone waits for a later slot. Returns how much that was.
+    fn refund(&self, state: &mut Self::State, now: Instant, cost: u64) -> u64;
+
+    /// The most that is ever admitted at once.
+    fn limit(&self) -> u64;
+
+    /// What is used at the moment of the last `advance`; above the limit where there is debt.
+    fn used(&self, state: &Self::State, now: Instant) -> u64;
+
+    /// Turns the state of `from`, whose `used` it told, into one of this algorithm with `target`
+    /// used. Where the two differ, what is added counts as taken now, and what is dropped is the
+    /// oldest.
+    fn carry(&self, from: &Self, state: &mut Self::State, now: Instant, used: u64, target: u64);
 
     /// Where the state stands, exact for a request of `cost`.
     fn status(&self, state: &Self::State, now: Instant, cost: u64) -> Status;
@@ -44,7 +68,9 @@ pub(crate) trait Algorithm: Copy + Send + Sync + 'static {
         self.advance(state, now);
         if cost > 0 {
             match self.slot(state, now, cost) {
-                Some(slot) if slot <= now => self.take(state, slot, cost),
+                Some(slot) if slot <= now => {
+                    self.take(state, slot, cost);
+                }
                 Some(_) => return Err(Rejected::exceeded(self.status(state, now, cost), cost)),
                 None => {
                     let status = self.status(state, now, cost);
@@ -60,5 +86,42 @@ pub(crate) trait Algorithm: Copy + Send + Sync + 'static {
     fn peek(&self, state: &mut Self::State, now: Instant, cost: u64) -> Status {
         self.advance(state, now);
         self.status(state, now, cost)
+    }
+
+    /// Takes the first slot for `cost` that lies within `wait_max` nanoseconds of `now`, or refuses
+    /// and takes nothing. Returns the slot and what [`give_back`](Self::give_back) needs.
+    fn reserve(
+        &self,
+        state: &mut Self::State,
+        now: Instant,
+        cost: u64,
+        wait_max: u64,
+    ) -> Result<(Instant, u64), Rejected> {
+        self.advance(state, now);
+        if cost == 0 {
+            return Ok((now, 0));
+        }
+        let Some(slot) = self.slot(state, now, cost) else {
+            return Err(Rejected::cost_above_burst(
+                self.status(state, now, cost),
+                cost,
+            ));
+        };
+        let wait = slot.as_nanos().saturating_sub(now.as_nanos());
+        if wait > 0 && !Self::RESERVES {
+            return Err(Rejected::no_waiting(self.status(state, now, cost), cost));
+        }
+        if wait > wait_max || (wait > 0 && !self.has_room(state, cost)) {
+            return Err(Rejected::exceeded(self.status(state, now, cost), cost));
+        }
+        Ok((slot, self.take(state, slot, cost)))
+    }
+
+    /// Makes the state one of `self`, where it was one of `from`.
+    fn inherit(&self, from: &Self, state: &mut Self::State, now: Instant, inherit: Inherit) {
+        from.advance(state, now);
+        let used = from.used(state, now);
+        let target = inherit.used(used, from.limit(), self.limit());
+        self.carry(from, state, now, used, target);
     }
 }

@@ -4,57 +4,69 @@ use std::ops::RangeInclusive;
 
 use stanchion_core::Instant;
 
-use crate::gcra::{Decision, Gcra, Moment, Verdict};
-use crate::sync::{AtomicU64, Ordering, pause};
+use crate::gcra::{DEBT_MAX, Decision, Gcra, Moment};
+use crate::sync::{AtomicU64, Ordering, fence, pause};
+use crate::{Inherit, Rejected, Status};
 
-/// The TAT of one bucket, changed by compare-and-swap, and the era in which it was last known to
-/// be readable.
+/// The TAT of one bucket, changed by compare-and-swap, and a stamp: the era in which it was last
+/// known to be readable, and the generation of the quota whose units it counts in.
 ///
-/// The era changes after 52 days at the earliest, and is only compared otherwise; it stands beside
-/// the word, in the same cache line, on which nothing else stands: who pays from a lease reads what
-/// lies around a limiter's cell, and need not wait for those who write the word.
+/// The era changes after 52 days at the earliest, and the generation where a quota is changed live;
+/// both are only compared otherwise. Whoever changes the word has seen the same stamp before and
+/// after reading it, so it was of the quota and the era that the decision is made for. And a change
+/// of generation flips the highest bit of the word, so whoever read it before fails to swap it
+/// after. (That leaves a swap during which the quota was changed once to other units, or twice, and
+/// the word then came to the very same 64 bits.)
+///
+/// The cell has a cache line of its own: who pays from a lease reads what lies around it, and need
+/// not wait for those who write the word.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct Cell {
+    /// The TAT, on the side of the generation.
     tat: AtomicU64,
-    era: AtomicU64,
+    /// | bits | meaning |
+    /// |---|---|
+    /// | 63–32 | generation |
+    /// | 31–0 | era, or [`CHANGING`] |
+    stamp: AtomicU64,
+    /// The latest slot that someone was promised for later, in nanoseconds.
+    promised: AtomicU64,
 }
 
-/// Stands for the era while one thread empties a word that was forgotten.
-const RESETTING: u64 = u64::MAX;
+/// Stands for the era while one thread writes the word for a new era or a new quota.
+const CHANGING: u64 = 0xffff_ffff;
+
+/// Flips a word to the side of the next generation.
+const FLIP: u64 = 1 << 63;
+
+/// A slot that was taken, now or for later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    /// Nanoseconds until the slot.
+    pub(crate) ready_after: u64,
+    /// How far the bucket is from full with it.
+    pub(crate) ahead: u64,
+    cost: u64,
+    generation: u32,
+    /// The TAT with it: as long as it stands there, nobody took anything behind.
+    end: u64,
+}
 
 impl Cell {
     /// A full bucket.
     pub(crate) fn new() -> Self {
         Self {
             tat: AtomicU64::new(0),
-            era: AtomicU64::new(0),
+            stamp: AtomicU64::new(0),
+            promised: AtomicU64::new(0),
         }
     }
 
     /// Takes `cost` at `now`, or refuses and writes nothing.
     #[inline]
     pub(crate) fn check(&self, gcra: &Gcra, now: Instant, cost: u64) -> Decision {
-        if !gcra.decides(cost) {
-            return Decision::beyond(cost, self.peek(gcra, now));
-        }
-        let now = self.moment(gcra, now);
-        // Relaxed throughout: the word is all there is, nothing else is published through it.
-        let mut tat = self.tat.load(Ordering::Relaxed);
-        loop {
-            let ahead = Gcra::ahead(tat, now);
-            let next = match gcra.decide(ahead, now, cost) {
-                Verdict::Admit(next) => next,
-                Verdict::Refuse => return Decision::exceeded(ahead),
-            };
-            match self
-                .tat
-                .compare_exchange_weak(tat, next, Ordering::Relaxed, Ordering::Relaxed)
-            {
-                Ok(_) => return Decision::admitted(next.wrapping_sub(now)),
-                Err(changed) => tat = changed,
-            }
-        }
+        until_some(|| self.try_check(gcra, self.stamp(), now, cost))
     }
 
     /// Takes as much of `costs` as there is, from its start on, or refuses and writes nothing. Tells
@@ -65,82 +77,348 @@ impl Cell {
         now: Instant,
         costs: RangeInclusive<u64>,
     ) -> (Decision, u64) {
-        let now = self.moment(gcra, now);
-        let mut tat = self.tat.load(Ordering::Relaxed);
-        loop {
-            let ahead = Gcra::ahead(tat, now);
-            let cost = gcra.remaining(ahead).min(*costs.end());
-            let next = match gcra.decide(ahead, now, cost.max(*costs.start())) {
-                Verdict::Admit(next) => next,
-                Verdict::Refuse => return (Decision::exceeded(ahead), 0),
-            };
-            match self
-                .tat
-                .compare_exchange_weak(tat, next, Ordering::Relaxed, Ordering::Relaxed)
-            {
-                Ok(_) => return (Decision::admitted(next.wrapping_sub(now)), cost),
-                Err(changed) => tat = changed,
-            }
+        let mut taken = 0;
+        let changed = until_some(|| {
+            self.change(gcra, self.stamp(), now, |ahead, _| {
+                taken = gcra.remaining(ahead).min(*costs.end()).max(*costs.start());
+                gcra.fitting(ahead, taken).ok_or(ahead)
+            })
+        });
+        match changed {
+            Ok((ahead, _)) => (Decision::admitted(ahead), taken),
+            Err(ahead) => (Decision::exceeded(ahead), 0),
         }
     }
 
     /// How far the bucket is from full at `now`.
     pub(crate) fn peek(&self, gcra: &Gcra, now: Instant) -> u64 {
-        let now = self.moment(gcra, now);
-        Gcra::ahead(self.tat.load(Ordering::Relaxed), now)
+        until_some(|| self.try_peek(gcra, self.stamp(), now))
     }
 
-    /// `now` in units, with the word made readable for its era.
+    /// Takes the next slot for `cost` that lies within `wait_max` nanoseconds of now; a cost of 0
+    /// claims nothing.
+    pub(crate) fn reserve(
+        &self,
+        gcra: &Gcra,
+        now: Instant,
+        cost: u64,
+        wait_max: u64,
+    ) -> Result<Option<Claim>, Rejected> {
+        if !gcra.decides(cost) {
+            let decision = Decision::beyond(cost, self.peek(gcra, now));
+            return decision.into_result(gcra, cost).map(|_| None);
+        }
+        let wait_max = gcra.units(wait_max);
+        let claim = until_some(|| self.try_reserve(gcra, self.stamp(), now, cost, wait_max));
+        let refused = |ahead| Rejected::exceeded(Status::new(*gcra, ahead), cost);
+        claim.map(Some).map_err(refused)
+    }
+
+    /// Gives back what was claimed, if nobody took anything behind it. Tells whether it did.
+    pub(crate) fn cancel(&self, gcra: &Gcra, now: Instant, claim: &Claim) -> bool {
+        until_some(|| self.try_cancel(gcra, self.stamp(), now, claim))
+    }
+
+    /// Gives back up to `cost`, but nothing before the last slot that someone waits for. Tells how
+    /// much that was.
+    pub(crate) fn refund(&self, gcra: &Gcra, now: Instant, cost: u64) -> u64 {
+        until_some(|| self.try_refund(gcra, self.stamp(), now, cost))
+    }
+
+    /// Takes `cost` whatever is left, into debt. Returns how far the bucket is from full then.
+    pub(crate) fn force(&self, gcra: &Gcra, now: Instant, cost: u64) -> u64 {
+        until_some(|| self.try_force(gcra, self.stamp(), now, cost))
+    }
+
+    /// The stamp, once nothing is being changed: what was written before it is seen.
     #[inline]
-    fn moment(&self, gcra: &Gcra, now: Instant) -> u64 {
+    pub(crate) fn stamp(&self) -> u64 {
+        let mut spins = 0;
+        loop {
+            // Acquire pairs with the Release in `enter` and `change_quota`: who sees the stamp sees
+            // the word that was written for it, and the quota.
+            let stamp = self.stamp.load(Ordering::Acquire);
+            if stamp & CHANGING != CHANGING {
+                return stamp;
+            }
+            pause(&mut spins);
+        }
+    }
+
+    /// As [`check`](Self::check), by a quota that was read after `stamp`; `None` if it has changed
+    /// since.
+    #[inline]
+    pub(crate) fn try_check(
+        &self,
+        gcra: &Gcra,
+        stamp: u64,
+        now: Instant,
+        cost: u64,
+    ) -> Option<Decision> {
+        if !gcra.decides(cost) {
+            let ahead = self.try_peek(gcra, stamp, now)?;
+            return Some(Decision::beyond(cost, ahead));
+        }
+        let decide = |ahead, _| gcra.fitting(ahead, cost).ok_or(ahead);
+        Some(match self.change(gcra, stamp, now, decide)? {
+            Ok((ahead, _)) => Decision::admitted(ahead),
+            Err(ahead) => Decision::exceeded(ahead),
+        })
+    }
+
+    /// As [`peek`](Self::peek), likewise.
+    pub(crate) fn try_peek(&self, gcra: &Gcra, stamp: u64, now: Instant) -> Option<u64> {
+        let looked = self.change(gcra, stamp, now, |ahead, _| Err(ahead))?;
+        Some(looked.map_or_else(|ahead| ahead, |(ahead, _)| ahead))
+    }
+
+    /// Takes the next slot for `cost`, if it lies no further than `wait_max` units from now;
+    /// otherwise tells how far the bucket is from full.
+    pub(crate) fn try_reserve(
+        &self,
+        gcra: &Gcra,
+        stamp: u64,
+        now: Instant,
+        cost: u64,
+        wait_max: u64,
+    ) -> Option<Result<Claim, u64>> {
+        let mut ready_after = 0;
+        let taken = self.change(gcra, stamp, now, |ahead, _| {
+            let next = gcra.ahead_with(ahead, cost);
+            let wait = gcra.wait_units(next);
+            if wait > wait_max || next > DEBT_MAX {
+                return Err(ahead);
+            }
+            ready_after = gcra.nanos(wait);
+            if wait > 0 {
+                let slot = now.as_nanos().saturating_add(ready_after);
+                // Release pairs with the Acquire fence in `change`: who sees the TAT of this slot
+                // sees that it is promised. If the swap fails, refunds are a little smaller.
+                self.promised.fetch_max(slot, Ordering::Relaxed);
+                fence(Ordering::Release);
+            }
+            Ok(next)
+        })?;
+        Some(taken.map(|(ahead, end)| Claim {
+            ready_after,
+            ahead,
+            cost,
+            generation: gcra.generation(),
+            end,
+        }))
+    }
+
+    /// As [`cancel`](Self::cancel), likewise.
+    pub(crate) fn try_cancel(
+        &self,
+        gcra: &Gcra,
+        stamp: u64,
+        now: Instant,
+        claim: &Claim,
+    ) -> Option<bool> {
+        let changed = self.change(gcra, stamp, now, |ahead, tat| {
+            let is_last = tat == claim.end && gcra.generation() == claim.generation;
+            is_last
+                .then(|| gcra.refunded(ahead, claim.cost, 0).0)
+                .ok_or(ahead)
+        })?;
+        Some(changed.is_ok())
+    }
+
+    /// As [`refund`](Self::refund), likewise.
+    pub(crate) fn try_refund(
+        &self,
+        gcra: &Gcra,
+        stamp: u64,
+        now: Instant,
+        cost: u64,
+    ) -> Option<u64> {
+        let mut back = 0;
+        let changed = self.change(gcra, stamp, now, |ahead, _| {
+            let promised = self.promised.load(Ordering::Relaxed);
+            let floor = match promised.saturating_sub(now.as_nanos()) {
+                0 => 0,
+                ready => gcra.ahead_of_slot(gcra.units(ready)),
+            };
+            let (next, given) = gcra.refunded(ahead, cost, floor);
+            back = given;
+            Ok::<_, u64>(next)
+        })?;
+        Some(changed.map_or(0, |_| back))
+    }
+
+    /// As [`force`](Self::force), likewise.
+    pub(crate) fn try_force(
+        &self,
+        gcra: &Gcra,
+        stamp: u64,
+        now: Instant,
+        cost: u64,
+    ) -> Option<u64> {
+        let changed = self.change(gcra, stamp, now, |ahead, _| {
+            let next = gcra.ahead_with(ahead, cost).min(DEBT_MAX);
+            if cost == 0 {
+                Err(ahead)
+            } else {
+                Ok(next.max(ahead))
+            }
+        })?;
+        Some(changed.map_or_else(|ahead| ahead, |(ahead, _)| ahead))
+    }
+
+    /// Moves the TAT to where `decide` says that it lies ahead, being told how far it does and its
+    /// number; or leaves it, with what `decide` says instead. `None` if the quota changed since
+    /// `stamp`, or the era did.
+    ///
+    /// Returns how far ahead the TAT lies then, and its number.
+    #[inline]
+    fn change<T>(
+        &self,
+        gcra: &Gcra,
+        stamp: u64,
+        now: Instant,
+        mut decide: impl FnMut(u64, u64) -> Result<u64, T>,
+    ) -> Option<Result<(u64, u64), T>> {
         let moment = gcra.moment(now);
-        // Acquire pairs with the Release in `enter`: who sees the era sees the word emptied for it.
-        if moment.era == self.era.load(Ordering::Acquire) {
-            moment.units
+        let (now, stamp) = if stamp == gcra.stamp(moment.era) {
+            (moment.units, stamp)
         } else {
-            self.enter(gcra, moment)
+            self.enter(gcra, moment)?
+        };
+        let side = gcra.side();
+        let mut word = self.tat.load(Ordering::Relaxed);
+        loop {
+            // Pairs with the Release in `change_quota`: whoever reads a word of another quota sees
+            // the stamp changed.
+            fence(Ordering::Acquire);
+            if self.stamp.load(Ordering::Relaxed) != stamp {
+                return None;
+            }
+            let tat = word ^ side;
+            let ahead = match decide(Gcra::ahead(tat, now), tat) {
+                Ok(ahead) => ahead,
+                Err(instead) => return Some(Err(instead)),
+            };
+            let next = now.wrapping_add(ahead);
+            // Relaxed: the word is all there is; what is published besides has its own fence.
+            match self.tat.compare_exchange_weak(
+                word,
+                next ^ side,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Some(Ok((ahead, next))),
+                Err(changed) => word = changed,
+            }
         }
     }
 
     /// Brings the word into the era of `now`; returns `now` in units, or the start of the cell's
-    /// era if the clock went back beyond it.
+    /// era if the clock went back beyond it, and the stamp. `None` if the quota has changed.
     #[cold]
-    fn enter(&self, gcra: &Gcra, now: Moment) -> u64 {
+    fn enter(&self, gcra: &Gcra, now: Moment) -> Option<(u64, u64)> {
         let mut spins = 0;
+        let side = gcra.side();
+        // Pairs with the Release in `change_quota`: whoever has read parts of another quota sees
+        // the stamp changed.
+        fence(Ordering::Acquire);
         loop {
-            let era = self.era.load(Ordering::Acquire);
-            if era == RESETTING {
+            let stamp = self.stamp.load(Ordering::Acquire);
+            let era = gcra.era_of(stamp)?;
+            if era == CHANGING {
                 pause(&mut spins);
             } else if era >= now.era {
                 let start = gcra.moment(gcra.start_of(era)).units;
-                return if era == now.era { now.units } else { start };
+                let units = if era == now.era { now.units } else { start };
+                return Some((units, stamp));
             } else if era + 1 == now.era {
                 // Still readable. A TAT that has passed is as good as now, and now is readable
                 // for two eras more; the bucket is full either way, so nobody notices.
-                let tat = self.tat.load(Ordering::Relaxed);
-                let raised = Gcra::ahead(tat, now.units) > 0
+                let word = self.tat.load(Ordering::Relaxed);
+                let raised = Gcra::ahead(word ^ side, now.units) > 0
                     || self
                         .tat
-                        .compare_exchange(tat, now.units, Ordering::Relaxed, Ordering::Relaxed)
+                        .compare_exchange(
+                            word,
+                            now.units ^ side,
+                            Ordering::Relaxed,
+                            Ordering::Relaxed,
+                        )
                         .is_ok();
                 if raised {
-                    let _ = self.era.compare_exchange(
-                        era,
-                        now.era,
+                    let _ = self.stamp.compare_exchange(
+                        stamp,
+                        gcra.stamp(now.era),
                         Ordering::Release,
                         Ordering::Relaxed,
                     );
                 }
             } else if self
-                .era
-                .compare_exchange(era, RESETTING, Ordering::Acquire, Ordering::Relaxed)
+                .stamp
+                .compare_exchange(
+                    stamp,
+                    gcra.stamp(CHANGING),
+                    Ordering::Acquire,
+                    Ordering::Relaxed,
+                )
                 .is_ok()
             {
                 // Nobody took anything for a whole era, so the bucket is full. Only this thread
                 // says so; the others wait for the era.
-                self.tat.store(now.units, Ordering::Relaxed);
-                self.era.store(now.era, Ordering::Release);
+                self.tat.store(now.units ^ side, Ordering::Relaxed);
+                self.stamp.store(gcra.stamp(now.era), Ordering::Release);
             }
+        }
+    }
+
+    /// Turns the bucket of quota `old` into one of `new`, which is the next generation, and lets
+    /// `publish` write the quota where the others read it. One caller at a time.
+    pub(crate) fn change_quota(
+        &self,
+        old: &Gcra,
+        new: &Gcra,
+        now: Instant,
+        inherit: Inherit,
+        publish: impl FnOnce(),
+    ) {
+        let mut spins = 0;
+        let (now, then) = loop {
+            // The quota changes only here, so the generation is that of `old`.
+            let Some((units, stamp)) = self.enter(old, old.moment(now)) else {
+                pause(&mut spins);
+                continue;
+            };
+            let era = old.era_of(stamp).unwrap_or(0);
+            let closed = self.stamp.compare_exchange(
+                stamp,
+                new.stamp(CHANGING),
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            );
+            if closed.is_ok() {
+                // Where the clock went back behind the era, at its start.
+                break (now.max(old.start_of(era)), units);
+            }
+        };
+        // Release pairs with the Acquire fences in `change` and `enter`: whoever reads anything
+        // that is written from here on sees the stamp changed.
+        fence(Ordering::Release);
+        let word = self.tat.fetch_xor(FLIP, Ordering::Relaxed);
+        let ahead = new.inherited(old, Gcra::ahead(word ^ old.side(), then), inherit);
+        let after = new.moment(now);
+        let tat = after.units.wrapping_add(ahead);
+        self.tat.store(tat ^ new.side(), Ordering::Relaxed);
+        publish();
+        self.stamp.store(new.stamp(after.era), Ordering::Release);
+    }
+}
+
+/// A quota that never changes: what fails at the turn of an era is done again.
+#[inline]
+fn until_some<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    loop {
+        if let Some(done) = attempt() {
+            return done;
         }
     }
 }

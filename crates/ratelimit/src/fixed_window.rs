@@ -62,12 +62,16 @@ impl FixedWindow {
         self.window.duration()
     }
 
-    /// What is used of the window of `now`, and of those after it.
-    fn used(&self, state: &State, now: u64) -> (u64, u64) {
+    /// The state in the window of `now`.
+    fn turned(&self, state: &State, now: Instant) -> State {
         let Window { limit, nanos } = self.window;
-        let passed = now.saturating_sub(state.start) / nanos;
-        let used = state.used.saturating_sub(limit.saturating_mul(passed));
-        (state.start + passed * nanos, used)
+        let passed = now.as_nanos().saturating_sub(state.start) / nanos;
+        let brought = limit.saturating_mul(passed);
+        State {
+            start: state.start + passed * nanos,
+            used: state.used.saturating_sub(brought),
+            promised: state.promised.saturating_sub(brought),
+        }
     }
 }
 
@@ -78,6 +82,8 @@ pub(crate) struct State {
     start: u64,
     /// May exceed the limit: then the windows that follow are used too.
     used: u64,
+    /// What was used up to the last slot that someone was promised for later; at most `used`.
+    promised: u64,
 }
 
 impl Algorithm for FixedWindow {
@@ -85,14 +91,18 @@ impl Algorithm for FixedWindow {
     const RESERVES: bool = true;
 
     fn idle(&self) -> State {
-        State { start: 0, used: 0 }
+        State {
+            start: 0,
+            used: 0,
+            promised: 0,
+        }
     }
 
     #[inline]
     fn advance(&self, state: &mut State, now: Instant) {
         // No division while the window lasts.
         if now.as_nanos().saturating_sub(state.start) >= self.window.nanos {
-            (state.start, state.used) = self.used(state, now.as_nanos());
+            *state = self.turned(state, now);
         }
     }
 
@@ -112,14 +122,46 @@ impl Algorithm for FixedWindow {
     }
 
     #[inline]
-    fn take(&self, state: &mut State, slot: Instant, cost: u64) {
+    fn take(&self, state: &mut State, slot: Instant, cost: u64) -> u64 {
         let Window { limit, nanos } = self.window;
-        if slot.as_nanos() >= state.start.saturating_add(nanos) {
+        let before = state.used;
+        let later = slot.as_nanos() >= state.start.saturating_add(nanos);
+        if later {
             // The windows before it stay as they are: nobody is served before who came first.
             let windows = (slot.as_nanos() - state.start) / nanos;
             state.used = state.used.max(limit.saturating_mul(windows));
         }
         state.used = state.used.saturating_add(cost);
+        if later {
+            state.promised = state.used;
+        }
+        state.used - before
+    }
+
+    fn give_back(&self, state: &mut State, taken: u64) {
+        state.used = state.used.saturating_sub(taken);
+        state.promised = state.promised.min(state.used);
+    }
+
+    fn refund(&self, state: &mut State, _now: Instant, cost: u64) -> u64 {
+        let back = cost.min(state.used - state.promised);
+        state.used -= back;
+        back
+    }
+
+    fn limit(&self) -> u64 {
+        self.window.limit
+    }
+
+    fn used(&self, state: &State, _now: Instant) -> u64 {
+        state.used
+    }
+
+    fn carry(&self, _from: &Self, state: &mut State, now: Instant, _used: u64, target: u64) {
+        let now = now.as_nanos().max(state.start);
+        state.start = now - now % self.window.nanos;
+        state.used = target;
+        state.promised = state.promised.min(target);
     }
 
     #[inline]
@@ -141,6 +183,6 @@ impl Algorithm for FixedWindow {
     }
 
     fn is_idle(&self, state: &State, now: Instant) -> bool {
-        self.used(state, now.as_nanos()).1 == 0
+        self.turned(state, now).used == 0
     }
 }

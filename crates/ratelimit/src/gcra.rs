@@ -21,10 +21,15 @@ use std::time::Duration;
 use stanchion_core::Instant;
 
 use crate::keyed::Place;
-use crate::{Quota, Rejected, Status};
+use crate::{Inherit, LeakyBucket, Quota, Rejected, Status};
 
-/// A TAT that lies further ahead than this cannot be: it lies in the past.
-const AHEAD_MAX: u64 = 1 << 62;
+/// A TAT that lies further ahead than this cannot be: it lies in the past. Ahead it lies at most
+/// [`DEBT_MAX`], and an era more where the clock went back; behind, at most two eras.
+const AHEAD_MAX: u64 = (1 << 63) - 1;
+
+/// The furthest that a TAT ever lies ahead, by debts and by those who wait: 73 years of
+/// nanoseconds, 26 days of the finest units.
+pub(crate) const DEBT_MAX: u64 = 1 << 61;
 
 /// A quota in the terms of the algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +42,13 @@ pub(crate) struct Gcra {
     tolerance: u64,
     burst: u64,
     era_shift: u32,
+    /// How often the quota of a live bucket was changed, modulo 2³². A TAT stands on one of two
+    /// sides by it, as it is or with its highest bit flipped.
+    generation: u32,
 }
+
+/// The lower half of a stamp, which tells the era.
+const ERA: u64 = 0xffff_ffff;
 
 /// What a bucket said: small enough for two registers, and made readable only at the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +149,64 @@ impl Gcra {
             tolerance: quota.burst() * quota.step(),
             burst: quota.burst(),
             era_shift: 62 - quota.scale().next_power_of_two().ilog2(),
+            generation: 0,
         }
+    }
+
+    /// One at a time, with the interval of the outflow.
+    pub(crate) fn leaky(bucket: &LeakyBucket) -> Self {
+        Self {
+            tolerance: bucket.outflow().step(),
+            burst: 1,
+            ..Self::new(bucket.outflow())
+        }
+    }
+
+    /// In four words.
+    pub(crate) fn to_words(self) -> [u64; 4] {
+        let units = self.scale << 32 | u64::from(self.era_shift);
+        [units, self.step, self.tolerance, self.burst]
+    }
+
+    pub(crate) fn from_words([units, step, tolerance, burst]: [u64; 4], stamp: u64) -> Self {
+        Self {
+            scale: units >> 32,
+            step,
+            tolerance,
+            burst,
+            era_shift: lower_half(units),
+            generation: lower_half(stamp >> 32),
+        }
+    }
+
+    /// The same quota after a change.
+    pub(crate) fn after(self, earlier: &Self) -> Self {
+        Self {
+            generation: earlier.generation.wrapping_add(1),
+            ..self
+        }
+    }
+
+    /// A generation and an era in one word.
+    #[inline]
+    pub(crate) fn stamp(&self, era: u64) -> u64 {
+        u64::from(self.generation) << 32 | era
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// The era of a stamp, if it is of this generation.
+    #[inline]
+    pub(crate) fn era_of(&self, stamp: u64) -> Option<u64> {
+        (stamp >> 32 == u64::from(self.generation)).then_some(stamp & ERA)
+    }
+
+    /// What a TAT of this generation is combined with to stand in its word.
+    #[inline]
+    pub(crate) fn side(&self) -> u64 {
+        u64::from(self.generation) << 63
     }
 
     pub(crate) fn burst(&self) -> u64 {
@@ -156,7 +224,7 @@ impl Gcra {
     /// The era of a moment: a stretch of time of at most 2⁶² and more than 2⁶¹ units (52 days for
     /// the finest units, 146 years for nanoseconds).
     ///
-    /// A TAT never lies more than 2⁶⁰ units ahead. So one that was touched two eras ago or
+    /// A TAT never lies more than 2⁶¹ units ahead. So one that was touched two eras ago or
     /// earlier has passed, whatever its number says; and one that was touched in this era or the
     /// last is at most 2⁶³ units old, so [`Gcra::ahead`] reads it rightly.
     #[inline]
@@ -187,13 +255,65 @@ impl Gcra {
     /// Decides on `cost` at `now`, for a bucket whose TAT lies `ahead`. `cost` is at most `burst`.
     #[inline]
     pub(crate) fn decide(&self, ahead: u64, now: u64, cost: u64) -> Verdict {
+        match self.fitting(ahead, cost) {
+            Some(ahead) => Verdict::Admit(now.wrapping_add(ahead)),
+            None => Verdict::Refuse,
+        }
+    }
+
+    /// How far ahead the TAT lies after `cost`, which is at most `burst`; `None` if it does not fit.
+    #[inline]
+    pub(crate) fn fitting(&self, ahead: u64, cost: u64) -> Option<u64> {
         debug_assert!(self.decides(cost), "the caller sees to the others");
         let ahead = ahead.saturating_add(cost.wrapping_mul(self.step));
-        if ahead <= self.tolerance {
-            Verdict::Admit(now.wrapping_add(ahead))
-        } else {
-            Verdict::Refuse
-        }
+        (ahead <= self.tolerance).then_some(ahead)
+    }
+
+    /// How far ahead the TAT lies after `cost` more; no further than it ever may.
+    pub(crate) fn ahead_with(&self, ahead: u64, cost: u64) -> u64 {
+        ahead.saturating_add(cost.saturating_mul(self.step))
+    }
+
+    /// How long whoever takes `ahead_with` has to wait for it, in units.
+    pub(crate) fn wait_units(&self, ahead_with: u64) -> u64 {
+        ahead_with.saturating_sub(self.tolerance)
+    }
+
+    /// How far ahead the TAT lies with `cost` given back, but no less than `floor`; and how much of
+    /// `cost` that is, in whole numbers.
+    pub(crate) fn refunded(&self, ahead: u64, cost: u64, floor: u64) -> (u64, u64) {
+        let next = ahead.saturating_sub(cost.saturating_mul(self.step));
+        let next = next.max(floor.min(ahead));
+        (next, (ahead - next) / self.step)
+    }
+
+    /// How far ahead a TAT lies that promises nobody more than the slot at `ready`, in units from
+    /// now.
+    pub(crate) fn ahead_of_slot(&self, ready: u64) -> u64 {
+        ready.saturating_add(self.tolerance)
+    }
+
+    /// How far ahead the TAT lies in this quota, where it lay `ahead` in `old`.
+    pub(crate) fn inherited(&self, old: &Self, ahead: u64, inherit: Inherit) -> u64 {
+        // What is left, in steps of a token; below zero in debt.
+        let left = i128::from(old.tolerance) - i128::from(ahead);
+        let in_new_steps = |left: i128| {
+            let product = left * i128::from(self.step);
+            product.div_euclid(i128::from(old.step))
+        };
+        let left = match inherit {
+            Inherit::Keep => in_new_steps(left),
+            Inherit::Proportional => {
+                (left * i128::from(self.tolerance)).div_euclid(i128::from(old.tolerance))
+            }
+            Inherit::Additive => {
+                let grown = i128::from(self.burst) - i128::from(old.burst);
+                in_new_steps(left) + grown * i128::from(self.step)
+            }
+            Inherit::Reset => i128::from(self.tolerance),
+        };
+        let ahead = i128::from(self.tolerance) - left;
+        u64::try_from(ahead.max(0)).map_or(DEBT_MAX, |ahead| ahead.min(DEBT_MAX))
     }
 
     /// What a bucket whose TAT lies `ahead` would admit at once.
@@ -205,6 +325,11 @@ impl Gcra {
     pub(crate) fn wait(&self, ahead: u64, cost: u64) -> Duration {
         let needed = ahead.saturating_add(cost.saturating_mul(self.step));
         self.duration(needed.saturating_sub(self.tolerance))
+    }
+
+    /// `units` in nanoseconds, rounded up.
+    pub(crate) fn nanos(&self, units: u64) -> u64 {
+        units.div_ceil(self.scale)
     }
 
     /// `units` as a duration, rounded up to a nanosecond.
@@ -221,4 +346,8 @@ impl Gcra {
     pub(crate) fn units(&self, nanos: u64) -> u64 {
         nanos.saturating_mul(self.scale)
     }
+}
+
+fn lower_half(word: u64) -> u32 {
+    (word & ERA) as u32
 }

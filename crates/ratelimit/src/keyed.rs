@@ -84,7 +84,7 @@ type QuotaOf<K> = dyn Fn(&K) -> Option<Quota> + Send + Sync;
 enum Keys<K: ?Sized> {
     /// One quota for all, without a lock.
     Buckets {
-        quota: Quota,
+        policy: Policy,
         gcra: Gcra,
         table: Table,
     },
@@ -127,13 +127,20 @@ impl<K: ?Sized> KeyedRateLimiter<K> {
     pub fn new(policy: impl Into<Policy>, max_keys: usize) -> Result<Self, InvalidMaxKeys> {
         let max_keys = InvalidMaxKeys::unless_valid(max_keys)?;
         let keys = match policy.into() {
-            Policy::TokenBucket(quota) => Keys::Buckets {
-                quota,
+            policy @ Policy::TokenBucket(quota) => Keys::Buckets {
+                policy,
                 gcra: Gcra::new(&quota),
+                table: Table::new(max_keys),
+            },
+            policy @ Policy::LeakyBucket(bucket) => Keys::Buckets {
+                policy,
+                gcra: Gcra::leaky(&bucket),
                 table: Table::new(max_keys),
             },
             Policy::FixedWindow(window) => Keys::Uniform(uniform(window, max_keys)),
             Policy::SlidingWindowCounter(window) => Keys::Uniform(uniform(window, max_keys)),
+            Policy::SlidingWindowLog(window) => Keys::Uniform(uniform(window, max_keys)),
+            Policy::StrictWindow(window) => Keys::Uniform(uniform(window, max_keys)),
         };
         Ok(Self::from_keys(keys, max_keys))
     }
@@ -240,7 +247,8 @@ impl<K: ?Sized> KeyedRateLimiter<K> {
     #[must_use]
     pub fn policy(&self) -> Policy {
         match &self.shared.keys {
-            Keys::Buckets { quota, .. } | Keys::PerKey { common: quota, .. } => (*quota).into(),
+            Keys::Buckets { policy, .. } => *policy,
+            Keys::PerKey { common, .. } => (*common).into(),
             Keys::Uniform(uniform) => uniform.policy(),
         }
     }

@@ -2,8 +2,11 @@
 #![cfg_attr(any(feature = "http", not(doctest)), doc = include_str!("../README.md"))]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "tokio")]
+mod acquire;
 mod algorithm;
 mod async_limiter;
+mod bucket;
 mod cell;
 mod composite;
 mod event;
@@ -11,9 +14,13 @@ mod fixed_window;
 mod gcra;
 #[cfg(feature = "http")]
 pub mod http;
+mod inherit;
+#[cfg(feature = "tokio")]
+mod jitter;
 mod keyed;
 #[cfg(feature = "tower")]
 mod layer;
+mod leaky_bucket;
 mod lease;
 mod limiter;
 mod locked;
@@ -21,23 +28,30 @@ mod policy;
 mod quota;
 #[cfg(feature = "redis")]
 mod redis;
+mod reservation;
 mod sliding_window_counter;
+mod sliding_window_log;
 mod status;
+mod strict_window;
 mod sync;
 mod token_bucket;
 
+#[cfg(feature = "tokio")]
+pub use acquire::Acquire;
 pub use async_limiter::AsyncLimiter;
 pub use composite::{Admitted, CompositeLimit, CompositeRateLimiter, InvalidComposite, Refused};
 pub use event::Event;
 pub use fixed_window::FixedWindow;
+pub use inherit::Inherit;
 pub use keyed::{InvalidMaxKeys, KeyedRateLimiter, KeyedSnapshot, WhenFull};
 #[cfg(feature = "tower")]
 pub use layer::{
     Answer, AsyncRateLimit, AsyncRateLimitLayer, AsyncResponseFuture, BoxError, Fail, Isolate,
     Keyed, Limit, MissingKey, Propagate, RateLimit, RateLimitLayer, RespondWith, ResponseFuture,
 };
+pub use leaky_bucket::LeakyBucket;
 pub use lease::InvalidLease;
-pub use limiter::{RateLimiter, Snapshot};
+pub use limiter::{OtherAlgorithm, RateLimiter, Snapshot};
 pub use policy::Policy;
 pub use quota::{InvalidQuota, Quota};
 #[cfg(feature = "redis")]
@@ -46,5 +60,8 @@ pub use redis::{
     RedisRateLimiter, RedisServers, RedisSnapshot, RedisStore, StoreEvent, StoreSnapshot,
     Unavailable,
 };
+pub use reservation::Reservation;
 pub use sliding_window_counter::SlidingWindowCounter;
+pub use sliding_window_log::SlidingWindowLog;
 pub use status::{Reason, Rejected, Status};
+pub use strict_window::StrictWindow;

@@ -1,13 +1,18 @@
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use stanchion_core::{Clock, Observe};
+use stanchion_core::{Clock, Instant, Observe};
 
-use crate::cell::Cell;
+use crate::bucket::Bucket;
+use crate::cell::{self, Cell};
 use crate::gcra::Gcra;
+#[cfg(feature = "tokio")]
+use crate::jitter::Jitter;
 use crate::lease::{self, Leases};
-use crate::locked::Locked;
-use crate::{Event, InvalidLease, Policy, Quota, Rejected, Status};
+use crate::locked::{self, Locked};
+use crate::{Event, Inherit, InvalidLease, Policy, Quota, Rejected, Status};
 
 /// Limits the rate of one stream of work by any [`Policy`]; clones share what is used.
 ///
@@ -40,16 +45,29 @@ pub struct RateLimiter {
     shared: Arc<Shared>,
     clock: Clock,
     observer: Option<Arc<dyn Observe<Event> + Send + Sync>>,
+    #[cfg(feature = "tokio")]
+    jitter: Option<Arc<Jitter>>,
 }
 
 enum Shared {
-    Bucket {
-        quota: Quota,
-        gcra: Gcra,
-        cell: Cell,
-        leases: Option<Leases>,
-    },
+    Bucket(Bucket),
+    Leased(Leased),
     Locked(Locked),
+}
+
+/// A bucket with stripes before it; its quota never changes.
+struct Leased {
+    quota: Quota,
+    gcra: Gcra,
+    cell: Cell,
+    leases: Leases,
+}
+
+/// A slot that was taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Claim {
+    Bucket(cell::Claim),
+    Locked(locked::Claim),
 }
 
 /// A limiter in plain numbers, to make metrics from.
@@ -71,19 +89,19 @@ impl RateLimiter {
     #[must_use]
     pub fn new(policy: impl Into<Policy>) -> Self {
         let shared = match policy.into() {
-            Policy::TokenBucket(quota) => Shared::Bucket {
-                quota,
-                gcra: Gcra::new(&quota),
-                cell: Cell::new(),
-                leases: None,
-            },
+            Policy::TokenBucket(quota) => Shared::Bucket(Bucket::of_tokens(quota)),
+            Policy::LeakyBucket(bucket) => Shared::Bucket(Bucket::leaky(bucket)),
             Policy::FixedWindow(window) => Shared::Locked(Locked::new(window)),
             Policy::SlidingWindowCounter(window) => Shared::Locked(Locked::new(window)),
+            Policy::SlidingWindowLog(window) => Shared::Locked(Locked::new(window)),
+            Policy::StrictWindow(window) => Shared::Locked(Locked::new(window)),
         };
         Self {
             shared: Arc::new(shared),
             clock: Clock::system(),
             observer: None,
+            #[cfg(feature = "tokio")]
+            jitter: None,
         }
     }
 
@@ -105,7 +123,8 @@ impl RateLimiter {
     /// Hands permits to the threads `permits` at a time, so that threads seldom meet at the
     /// bucket's word. Default: each is taken from the bucket when it is needed.
     ///
-    /// Starts anew, with a bucket of its own: what was cloned before goes on without leases.
+    /// Starts anew, with a bucket of its own: what was cloned before goes on without leases. The
+    /// quota of a limiter with leases cannot be changed.
     ///
     /// Each processor has a stripe that holds up to `permits` (at most 64 stripes, and no more than
     /// hold half of the burst). A check is paid from its thread's stripe; an empty one is filled
@@ -144,14 +163,24 @@ impl RateLimiter {
     pub fn with_lease(self, permits: u64) -> Result<Self, InvalidLease> {
         let (quota, leases, rest) = Leases::new(self.policy(), permits)?;
         Ok(Self {
-            shared: Arc::new(Shared::Bucket {
+            shared: Arc::new(Shared::Leased(Leased {
                 quota,
                 gcra: Gcra::new(&rest),
                 cell: Cell::new(),
-                leases: Some(leases),
-            }),
+                leases,
+            })),
             ..self
         })
+    }
+
+    /// Lengthens each wait of [`acquire`](Self::acquire) by chance, by up to `max` and never beyond
+    /// its deadline, so that many who wait do not go in step. Default: nothing. Holds for this
+    /// handle and its later clones.
+    #[must_use]
+    #[cfg(feature = "tokio")]
+    pub fn with_jitter(mut self, max: Duration) -> Self {
+        self.jitter = Some(Arc::new(Jitter::new(max)));
+        self
     }
 
     #[cfg(feature = "tower")]
@@ -189,15 +218,12 @@ impl RateLimiter {
     #[inline]
     pub fn check_n(&self, cost: u64) -> Result<Status, Rejected> {
         let decision = match &*self.shared {
-            Shared::Bucket {
+            Shared::Bucket(bucket) => bucket.check(self.clock.now(), cost),
+            Shared::Leased(Leased {
                 gcra, cell, leases, ..
-            } => {
-                let decision = match leases {
-                    None => cell.check(gcra, self.clock.now(), cost),
-                    Some(leases) => {
-                        leases.check(lease::thread_number(), cell, gcra, &self.clock, cost)
-                    }
-                };
+            }) => {
+                let thread = lease::thread_number();
+                let decision = leases.check(thread, cell, gcra, &self.clock, cost);
                 decision.into_result(gcra, cost)
             }
             Shared::Locked(locked) => locked.check(self.clock.now(), cost),
@@ -208,11 +234,144 @@ impl RateLimiter {
         decision
     }
 
+    /// Takes this cost whatever is left, for work whose cost is known only when it is done.
+    ///
+    /// It may lead into debt: then all are refused until it is paid off by time. A bucket owes at
+    /// most what 2⁶¹ of its units bring (26 days at the least), a window what is taken; a sliding
+    /// log and a strict window forget it with the window that it was taken in.
+    #[expect(clippy::must_use_candidate, reason = "done for the effect")]
+    pub fn force(&self, cost: u64) -> Status {
+        let now = self.clock.now();
+        match &*self.shared {
+            Shared::Bucket(bucket) => bucket.force(now, cost),
+            Shared::Leased(Leased { gcra, cell, .. }) => {
+                Status::new(*gcra, cell.force(gcra, now, cost))
+            }
+            Shared::Locked(locked) => locked.force(now, cost),
+        }
+    }
+
+    /// Gives back what was taken and not needed, where an estimate was too high. Returns how much
+    /// that was: no more than was used, and nothing before the last slot that someone waits for.
+    ///
+    /// A window takes it for its newest part: give back soon, or after the turn of a fixed window
+    /// it counts for the next.
+    #[expect(clippy::must_use_candidate, reason = "done for the effect")]
+    pub fn refund(&self, cost: u64) -> u64 {
+        let now = self.clock.now();
+        match &*self.shared {
+            Shared::Bucket(bucket) => bucket.refund(now, cost),
+            Shared::Leased(Leased { gcra, cell, .. }) => cell.refund(gcra, now, cost),
+            Shared::Locked(locked) => locked.refund(now, cost),
+        }
+    }
+
+    /// Limits by other numbers from now on; all clones do. `inherit` says what becomes of what is
+    /// left and what is used. Each check is decided by the old numbers or the new ones, whole, and
+    /// nothing that was taken is lost in between. Slots that were reserved keep their moments, and
+    /// can no longer be given back.
+    ///
+    /// # Errors
+    ///
+    /// [`OtherAlgorithm`] where `quota` is another algorithm than before, or the limiter has
+    /// leases; nothing changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use stanchion_ratelimit::{Inherit, Quota, RateLimiter};
+    ///
+    /// let limiter = RateLimiter::new(Quota::new(100, Duration::from_secs(60))?);
+    /// limiter.check_n(30)?;
+    /// limiter.set_quota(Quota::new(200, Duration::from_secs(60))?, Inherit::Proportional)?;
+    /// assert_eq!(limiter.peek().remaining(), 140);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_quota(
+        &self,
+        quota: impl Into<Policy>,
+        inherit: Inherit,
+    ) -> Result<(), OtherAlgorithm> {
+        let (policy, now) = (quota.into(), self.clock.now());
+        let (changed, leased) = match &*self.shared {
+            Shared::Bucket(bucket) => (bucket.set_policy(policy, now, inherit), false),
+            Shared::Leased(_) => (false, true),
+            Shared::Locked(locked) => (locked.set_policy(policy, now, inherit), false),
+        };
+        if changed {
+            return Ok(());
+        }
+        Err(OtherAlgorithm {
+            running: self.policy().algorithm(),
+            asked: policy.algorithm(),
+            leased,
+        })
+    }
+
+    /// Takes the next slot; see [`reserve`](Self::reserve). A cost of 0 claims nothing.
+    pub(crate) fn claim(
+        &self,
+        cost: u64,
+        wait_max: Duration,
+    ) -> Result<(Instant, Option<Claim>), Rejected> {
+        let wait_max = u64::try_from(wait_max.as_nanos()).unwrap_or(u64::MAX);
+        let now = self.clock.now();
+        let in_bucket = |claim: Option<cell::Claim>| {
+            let after = claim.map_or(0, |claim| claim.ready_after);
+            let slot = now + Duration::from_nanos(after);
+            (slot, claim.map(Claim::Bucket))
+        };
+        let claimed = match &*self.shared {
+            Shared::Bucket(bucket) => bucket.reserve(now, cost, wait_max).map(in_bucket),
+            Shared::Leased(Leased { gcra, cell, .. }) => {
+                cell.reserve(gcra, now, cost, wait_max).map(in_bucket)
+            }
+            Shared::Locked(locked) => {
+                let claim = locked.reserve(now, cost, wait_max);
+                claim.map(|claim| (claim.slot, (cost > 0).then_some(Claim::Locked(claim))))
+            }
+        };
+        if let (Err(rejected), Some(observer)) = (&claimed, &self.observer) {
+            observer.observe(&Event::Rejected(*rejected));
+        }
+        claimed
+    }
+
+    /// Gives a slot back, if nobody took anything behind it. Tells whether it did.
+    pub(crate) fn cancel(&self, claim: &Claim) -> bool {
+        let now = self.clock.now();
+        match (&*self.shared, claim) {
+            (Shared::Bucket(bucket), Claim::Bucket(claim)) => bucket.cancel(now, claim),
+            (Shared::Leased(leased), Claim::Bucket(claim)) => {
+                leased.cell.cancel(&leased.gcra, now, claim)
+            }
+            (Shared::Locked(locked), Claim::Locked(claim)) => locked.cancel(now, claim),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// `slot`, or by chance a little later, but not after `deadline`.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn jittered(&self, slot: Instant, deadline: Instant) -> Instant {
+        match &self.jitter {
+            Some(jitter) if slot > self.clock.now() => {
+                (slot + jitter.draw()).min(deadline.max(slot))
+            }
+            _ => slot,
+        }
+    }
+
     /// Where the limiter stands; takes nothing.
     #[must_use]
     pub fn peek(&self) -> Status {
         match &*self.shared {
-            Shared::Bucket { gcra, cell, .. } => {
+            Shared::Bucket(bucket) => bucket.peek(self.clock.now()),
+            Shared::Leased(Leased { gcra, cell, .. }) => {
                 Status::new(*gcra, cell.peek(gcra, self.clock.now()))
             }
             Shared::Locked(locked) => locked.peek(self.clock.now(), 1),
@@ -223,7 +382,8 @@ impl RateLimiter {
     #[must_use]
     pub fn policy(&self) -> Policy {
         match &*self.shared {
-            Shared::Bucket { quota, .. } => Policy::TokenBucket(*quota),
+            Shared::Bucket(bucket) => bucket.policy(),
+            Shared::Leased(Leased { quota, .. }) => Policy::TokenBucket(*quota),
             Shared::Locked(locked) => locked.policy(),
         }
     }
@@ -233,8 +393,8 @@ impl RateLimiter {
     pub fn snapshot(&self) -> Snapshot {
         let status = self.peek();
         let leases = match &*self.shared {
-            Shared::Bucket { leases, .. } => leases.as_ref(),
-            Shared::Locked(_) => None,
+            Shared::Leased(Leased { leases, .. }) => Some(leases),
+            Shared::Bucket(_) | Shared::Locked(_) => None,
         };
         Snapshot {
             limit: status.limit(),
@@ -244,6 +404,27 @@ impl RateLimiter {
         }
     }
 }
+
+/// The numbers of another algorithm, which a limiter cannot change to; or it has leases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherAlgorithm {
+    running: &'static str,
+    asked: &'static str,
+    leased: bool,
+}
+
+impl fmt::Display for OtherAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { running, asked, .. } = self;
+        if self.leased {
+            f.write_str("quota cannot be changed where permits are leased")
+        } else {
+            write!(f, "quota is a {asked}, must be a {running} as before")
+        }
+    }
+}
+
+impl Error for OtherAlgorithm {}
 
 impl fmt::Debug for RateLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

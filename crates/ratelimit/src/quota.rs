@@ -7,7 +7,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-pub(crate) use text::{read_rate, write_rate};
+pub(crate) use text::{number, read_rate, write_rate};
 
 /// How much is admitted: `count` per `period` on average, and up to `burst` at once.
 ///
@@ -218,6 +218,11 @@ pub(crate) enum Problem {
         count: u64,
         period: Duration,
     },
+    SlowQueue {
+        queue: u64,
+        count: u64,
+        period: Duration,
+    },
     Limit {
         limit: u64,
         max: u64,
@@ -232,7 +237,7 @@ impl InvalidQuota {
         Self { problem }
     }
 
-    /// The field that is wrong: `count`, `period`, `burst`, `limit`, `window`, or for text `rate`
+    /// The field that is wrong: `count`, `period`, `burst`, `queue`, `limit`, `window`, or for text `rate`
     /// or `policy`.
     #[must_use]
     pub const fn field(&self) -> &'static str {
@@ -240,6 +245,7 @@ impl InvalidQuota {
             Problem::ZeroCount | Problem::TooFast { .. } => "count",
             Problem::ZeroBurst | Problem::SlowRefill { .. } => "burst",
             Problem::Period(_) => "period",
+            Problem::SlowQueue { .. } => "queue",
             Problem::Limit { .. } => "limit",
             Problem::Window(_) => "window",
             Problem::Text(_) => "rate",
@@ -267,6 +273,14 @@ impl fmt::Display for InvalidQuota {
             } => write!(
                 f,
                 "burst is {burst}, which {count} per {period:?} would take over 36 years to refill"
+            ),
+            Problem::SlowQueue {
+                queue,
+                count,
+                period,
+            } => write!(
+                f,
+                "queue is {queue}, which {count} per {period:?} would take over 36 years to let out"
             ),
             Problem::Limit { limit, max } => {
                 write!(f, "limit is {limit}, must be from 1 to {max}")

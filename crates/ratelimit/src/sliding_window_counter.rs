@@ -116,6 +116,15 @@ impl Estimate {
         u64::try_from(room).unwrap_or(u64::MAX)
     }
 
+    /// The estimate, rounded up.
+    fn used(&self) -> u64 {
+        let previous = u128::from(self.previous) * u128::from(self.left);
+        let previous = previous.div_ceil(u128::from(self.window.nanos));
+        // At most `previous`, since no more than a window is left.
+        let previous = u64::try_from(previous).unwrap_or(u64::MAX);
+        self.current.saturating_add(previous)
+    }
+
     /// Nanoseconds until nothing is counted any more.
     pub(crate) fn reset_after(&self) -> u64 {
         match (self.previous, self.current) {
@@ -201,8 +210,36 @@ impl Algorithm for SlidingWindowCounter {
     }
 
     #[inline]
-    fn take(&self, state: &mut State, _slot: Instant, cost: u64) {
+    fn take(&self, state: &mut State, _slot: Instant, cost: u64) -> u64 {
         state.current = state.current.saturating_add(cost);
+        cost
+    }
+
+    fn give_back(&self, state: &mut State, taken: u64) {
+        state.current = state.current.saturating_sub(taken);
+    }
+
+    fn refund(&self, state: &mut State, _now: Instant, cost: u64) -> u64 {
+        let back = cost.min(state.current);
+        state.current -= back;
+        back
+    }
+
+    fn limit(&self) -> u64 {
+        self.window.limit
+    }
+
+    fn used(&self, state: &State, now: Instant) -> u64 {
+        self.estimate(state, now).used()
+    }
+
+    fn carry(&self, _from: &Self, state: &mut State, now: Instant, _used: u64, target: u64) {
+        let now = now.as_nanos().max(state.start);
+        *state = State {
+            start: now - now % self.window.nanos,
+            previous: 0,
+            current: target,
+        };
     }
 
     #[inline]

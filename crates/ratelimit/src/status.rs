@@ -112,10 +112,12 @@ impl Status {
     /// (1 for a plain peek), and otherwise tell one that is late enough.
     #[must_use]
     pub fn available_after(&self, cost: u64) -> Option<Duration> {
-        if cost > self.limit() {
-            return None;
-        }
-        Some(match &self.standing {
+        (cost <= self.limit()).then(|| self.wait(cost))
+    }
+
+    /// The same for a cost that may be above the limit, as one that fills a leaky bucket's queue.
+    fn wait(&self, cost: u64) -> Duration {
+        match &self.standing {
             Standing::Bucket { gcra, ahead } => gcra.wait(*ahead, cost),
             Standing::Window { remaining, .. } if cost <= *remaining => Duration::ZERO,
             Standing::Window {
@@ -126,7 +128,7 @@ impl Status {
                 0 => Duration::ZERO,
                 nanos => Duration::from_nanos(nanos.saturating_add(*behind)),
             },
-        })
+        }
     }
 }
 
@@ -148,6 +150,9 @@ pub enum Reason {
     CostAboveBurst,
     /// A keyed limiter has no room for one key more; see [`WhenFull::Deny`](crate::WhenFull::Deny).
     NoRoom,
+    /// There is not enough yet, and the algorithm promises nothing for later: it cannot be waited
+    /// for. See [`Policy`](crate::Policy) for those that can.
+    NoWaiting,
     /// The request carries no key to be limited by.
     NoKey,
     /// Nobody could decide in time, and requests are refused then; see
@@ -182,6 +187,14 @@ impl Rejected {
         }
     }
 
+    pub(crate) fn no_waiting(status: Status, cost: u64) -> Self {
+        Self {
+            reason: Reason::NoWaiting,
+            status: Some(status),
+            cost,
+        }
+    }
+
     pub(crate) fn no_key() -> Self {
         Self {
             reason: Reason::NoKey,
@@ -212,7 +225,11 @@ impl Rejected {
     /// clients told the same moment come back together: add jitter before passing it on.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        let wait = self.status?.available_after(self.cost)?;
+        let status = self.status?;
+        if self.reason == Reason::CostAboveBurst {
+            return None;
+        }
+        let wait = status.wait(self.cost);
         Some(wait.max(Duration::from_nanos(1)))
     }
 
@@ -238,6 +255,10 @@ impl fmt::Display for Rejected {
             (Reason::NoRoom, Some(wait), _) => {
                 write!(f, "too many keys are in use, retry after {wait:?}")
             }
+            (Reason::NoWaiting, Some(wait), _) => write!(
+                f,
+                "rate limit exceeded, this algorithm lets nobody wait, retry after {wait:?}"
+            ),
             (Reason::NoKey, ..) => f.write_str("the request carries no key to be limited by"),
             #[cfg(feature = "redis")]
             (Reason::Unavailable, ..) => {

@@ -7,7 +7,7 @@ use stanchion_core::Instant;
 
 use crate::algorithm::Algorithm;
 use crate::gcra::Gcra;
-use crate::{Quota, Status};
+use crate::{LeakyBucket, Quota, Status};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TokenBucket {
@@ -22,6 +22,15 @@ impl TokenBucket {
             gcra: Gcra::new(&quota),
             scale: quota.scale(),
             step: quota.step(),
+        }
+    }
+
+    /// A leaky bucket that lets nobody wait.
+    pub(crate) fn leaky(bucket: &LeakyBucket) -> Self {
+        Self {
+            gcra: Gcra::leaky(bucket),
+            scale: bucket.outflow().scale(),
+            step: bucket.outflow().step(),
         }
     }
 
@@ -71,11 +80,41 @@ impl Algorithm for TokenBucket {
     }
 
     #[inline]
-    fn take(&self, state: &mut State, _slot: Instant, cost: u64) {
+    fn take(&self, state: &mut State, _slot: Instant, cost: u64) -> u64 {
         let units = cost.saturating_mul(self.step);
         let units = units.saturating_add(state.units.min(self.scale - 1));
         state.nanos = state.nanos.saturating_add(units / self.scale);
         state.units = units % self.scale;
+        cost
+    }
+
+    fn give_back(&self, state: &mut State, taken: u64) {
+        let scale = u128::from(self.scale);
+        let at = u128::from(state.nanos) * scale + u128::from(state.units.min(self.scale - 1));
+        let at = at.saturating_sub(u128::from(taken) * u128::from(self.step));
+        // Less than it was, so it fits.
+        state.nanos = u64::try_from(at / scale).unwrap_or(u64::MAX);
+        state.units = u64::try_from(at % scale).unwrap_or(0);
+    }
+
+    fn refund(&self, state: &mut State, now: Instant, cost: u64) -> u64 {
+        let back = cost.min(self.ahead(state, now) / self.step);
+        self.give_back(state, back);
+        back
+    }
+
+    fn limit(&self) -> u64 {
+        self.gcra.burst()
+    }
+
+    fn used(&self, state: &State, now: Instant) -> u64 {
+        self.ahead(state, now).div_ceil(self.step)
+    }
+
+    fn carry(&self, _from: &Self, state: &mut State, now: Instant, _used: u64, target: u64) {
+        *state = self.idle();
+        self.advance(state, now);
+        self.take(state, now, target);
     }
 
     #[inline]

@@ -44,6 +44,10 @@ pub(super) fn shared(policy: Policy) -> Box<dyn Member> {
         Policy::TokenBucket(quota) => one(TokenBucket::new(quota)),
         Policy::FixedWindow(window) => one(window),
         Policy::SlidingWindowCounter(window) => one(window),
+        Policy::SlidingWindowLog(window) => one(window),
+        Policy::StrictWindow(window) => one(window),
+        // Nothing waits here, so only what flows out at once is admitted.
+        Policy::LeakyBucket(bucket) => one(TokenBucket::leaky(&bucket)),
     }
 }
 
@@ -62,6 +66,9 @@ pub(super) fn keyed(policy: Policy, max_keys: usize) -> Result<Box<dyn Member>, 
         Policy::TokenBucket(quota) => each(TokenBucket::new(quota), max_keys),
         Policy::FixedWindow(window) => each(window, max_keys),
         Policy::SlidingWindowCounter(window) => each(window, max_keys),
+        Policy::SlidingWindowLog(window) => each(window, max_keys),
+        Policy::StrictWindow(window) => each(window, max_keys),
+        Policy::LeakyBucket(bucket) => each(TokenBucket::leaky(&bucket), max_keys),
     })
 }
 
@@ -87,7 +94,7 @@ pub(crate) fn hold<A: Algorithm>(
     };
     let taken = next(verdict) && cost > 0;
     if taken {
-        algorithm.take(state, now, cost);
+        algorithm.take(state, slot.unwrap_or(now), cost);
     }
     (algorithm.status(state, now, 1), taken)
 }

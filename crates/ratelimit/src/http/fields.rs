@@ -30,8 +30,11 @@ pub(super) fn policy(name: &str, policy: &Policy) -> Option<HeaderValue> {
 fn whole_seconds(policy: &Policy) -> Option<(u64, u64)> {
     let (count, period, repeats_max) = match policy {
         Policy::TokenBucket(quota) => (quota.count(), quota.period(), REPEATS_MAX),
+        Policy::LeakyBucket(bucket) => (bucket.count(), bucket.period(), REPEATS_MAX),
         Policy::FixedWindow(window) => (window.limit(), window.window(), 1),
         Policy::SlidingWindowCounter(window) => (window.limit(), window.window(), 1),
+        Policy::SlidingWindowLog(window) => (window.limit(), window.window(), 1),
+        Policy::StrictWindow(window) => (window.limit(), window.window(), 1),
     };
     let nanos = u64::try_from(period.as_nanos()).ok()?;
     let repeats = (1..=repeats_max).find(|repeats| {

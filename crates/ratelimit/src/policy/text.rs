@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::Policy;
 use crate::quota::{Problem, Window, read_rate, write_rate};
-use crate::{FixedWindow, InvalidQuota, SlidingWindowCounter};
+use crate::{FixedWindow, InvalidQuota, SlidingWindowCounter, SlidingWindowLog, StrictWindow};
 
 /// Reads an algorithm's name and what it takes; without a name a quota, for a token bucket.
 impl FromStr for Policy {
@@ -19,8 +19,11 @@ impl FromStr for Policy {
         let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
         match name {
             "token-bucket" => rest.parse().map(Self::TokenBucket),
+            "leaky-bucket" => rest.parse().map(Self::LeakyBucket),
             "fixed-window" => rest.parse().map(Self::FixedWindow),
             "sliding-window-counter" => rest.parse().map(Self::SlidingWindowCounter),
+            "sliding-window-log" => rest.parse().map(Self::SlidingWindowLog),
+            "strict-window" => rest.parse().map(Self::StrictWindow),
             _ => Err(InvalidQuota::new(Problem::Policy(text.to_owned()))),
         }
     }
@@ -32,8 +35,11 @@ impl fmt::Display for Policy {
         let name = self.algorithm();
         match self {
             Self::TokenBucket(quota) => quota.fmt(f),
+            Self::LeakyBucket(bucket) => write!(f, "{name} {bucket}"),
             Self::FixedWindow(window) => write!(f, "{name} {window}"),
             Self::SlidingWindowCounter(window) => write!(f, "{name} {window}"),
+            Self::SlidingWindowLog(window) => write!(f, "{name} {window}"),
+            Self::StrictWindow(window) => write!(f, "{name} {window}"),
         }
     }
 }
@@ -62,7 +68,12 @@ macro_rules! window_as_text {
     )*};
 }
 
-window_as_text!(FixedWindow, SlidingWindowCounter);
+window_as_text!(
+    FixedWindow,
+    SlidingWindowCounter,
+    SlidingWindowLog,
+    StrictWindow
+);
 
 #[cfg(test)]
 mod tests {
@@ -75,6 +86,10 @@ mod tests {
             "100/s burst 20",
             "fixed-window 100/m",
             "sliding-window-counter 5/250ms",
+            "sliding-window-log 1/d",
+            "strict-window 10000/90s",
+            "leaky-bucket 3/s",
+            "leaky-bucket 3/s queue 50",
         ] {
             let policy: Policy = text.parse().unwrap();
             assert_eq!(policy.to_string(), text);
@@ -97,6 +112,10 @@ mod tests {
                 "limit",
                 "9007199254740993",
             ),
+            ("sliding-window-log 1048577/s", "limit", "1048576"),
+            ("leaky-bucket 1/d queue 99999999", "queue", "99999999"),
+            ("leaky-bucket 1/d queue x", "rate", "1/d queue x"),
+            ("leaky-bucket 0/d", "count", "0"),
             ("1/s burst 0", "burst", "0"),
         ] {
             let error = text.parse::<Policy>().unwrap_err();

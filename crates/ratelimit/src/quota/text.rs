@@ -44,7 +44,7 @@ pub(crate) fn read_rate(text: &str) -> Option<(u64, Duration)> {
 }
 
 /// A whole number, with `_` between digits if you like.
-fn number(text: &str) -> Option<u64> {
+pub(crate) fn number(text: &str) -> Option<u64> {
     let text = text.trim();
     // `parse` would take a sign.
     let digits = text.starts_with(|first: char| first.is_ascii_digit());

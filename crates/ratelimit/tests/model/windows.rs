@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use stanchion_core::{Clock, Instant, ManualClock};
-use stanchion_ratelimit::{FixedWindow, Policy, RateLimiter, Reason, SlidingWindowCounter};
+use stanchion_ratelimit::{
+    FixedWindow, Policy, RateLimiter, Reason, SlidingWindowCounter, SlidingWindowLog, StrictWindow,
+};
 
 use crate::{Move, costs, moves};
 
@@ -17,6 +19,8 @@ struct Reference {
     window: u128,
     admitted: Vec<(u128, u128)>,
     now: u128,
+    /// How far the algorithm lets a clock go back: to the last multiple of this.
+    granularity: u128,
 }
 
 impl Reference {
@@ -26,11 +30,12 @@ impl Reference {
             window: window.as_nanos(),
             admitted: Vec::new(),
             now: 0,
+            granularity: window.as_nanos(),
         }
     }
 
     fn see(&mut self, now: Instant) {
-        let start = self.now - self.now % self.window;
+        let start = self.now - self.now % self.granularity;
         self.now = start.max(now.as_nanos().into());
     }
 
@@ -47,6 +52,19 @@ impl Reference {
     fn fixed(&self) -> u128 {
         let start = self.now - self.now % self.window;
         self.between(start, start + self.window)
+    }
+
+    /// What the window that ends now admitted; a log's own time never goes back.
+    fn trailing(&self) -> u128 {
+        let start = (self.now + 1).saturating_sub(self.window);
+        self.between(start, self.now + 1)
+    }
+
+    /// What was admitted in the sixteenth of now and the 16 before it.
+    fn sixteenths(&self) -> u128 {
+        let part = self.window.div_ceil(16);
+        let start = self.now / part * part;
+        self.between(start.saturating_sub(part * 16), start + part)
     }
 
     /// The estimate, times the window.
@@ -85,12 +103,13 @@ fn assert_as_defined(
     policy: Policy,
     (limit, window): (u64, Duration),
     steps: Vec<(Move, u64, bool)>,
-    scale: u128,
+    (scale, granularity): (u128, u128),
     used: impl Fn(&Reference) -> u128,
 ) -> Result<(), TestCaseError> {
     let (clock, time) = Clock::manual();
     let limiter = RateLimiter::new(policy).with_clock(clock);
     let mut reference = Reference::new(limit, window);
+    reference.granularity = granularity;
     for (step, cost, all) in steps {
         apply(&time, window, step);
         reference.see(time.now());
@@ -166,14 +185,73 @@ proptest! {
     #[test]
     fn a_fixed_window_is_as_defined((limit, window) in windows(), steps in steps()) {
         let policy = FixedWindow::new(limit, window).unwrap().into();
-        assert_as_defined(policy, (limit, window), steps, 1, Reference::fixed)?;
+        let whole = (1, window.as_nanos());
+        assert_as_defined(policy, (limit, window), steps, whole, Reference::fixed)?;
     }
 
     #[test]
     fn a_sliding_window_counter_is_as_defined((limit, window) in windows(), steps in steps()) {
         let policy = SlidingWindowCounter::new(limit, window).unwrap().into();
-        let scale = window.as_nanos();
+        let scale = (window.as_nanos(), window.as_nanos());
         assert_as_defined(policy, (limit, window), steps, scale, Reference::estimate)?;
+    }
+
+    #[test]
+    fn a_sliding_window_log_is_as_defined((limit, window) in windows(), steps in steps()) {
+        let policy = SlidingWindowLog::new(limit, window).unwrap().into();
+        assert_as_defined(policy, (limit, window), steps, (1, 1), Reference::trailing)?;
+    }
+
+    #[test]
+    fn a_strict_window_is_as_defined((limit, window) in windows(), steps in steps()) {
+        let policy = StrictWindow::new(limit, window).unwrap().into();
+        if limit <= 1024 {
+            assert_as_defined(policy, (limit, window), steps, (1, 1), Reference::trailing)?;
+        } else {
+            let part = window.as_nanos().div_ceil(16);
+            assert_as_defined(policy, (limit, window), steps, (1, part), Reference::sixteenths)?;
+        }
+    }
+
+    #[test]
+    fn a_sliding_window_log_tells_the_very_moment(
+        (limit, window) in windows(), steps in steps_to_wait(),
+    ) {
+        let policy = SlidingWindowLog::new(limit, window).unwrap().into();
+        assert_waits_are_exact(policy, window, steps)?;
+    }
+
+    #[test]
+    fn a_strict_window_tells_the_very_moment((limit, window) in windows(), steps in steps_to_wait()) {
+        let policy = StrictWindow::new(limit, window).unwrap().into();
+        assert_waits_are_exact(policy, window, steps)?;
+    }
+
+    #[test]
+    fn no_window_of_a_strict_or_logged_limit_sees_more(
+        (limit, window) in windows(), steps in steps(), strict in any::<bool>(),
+    ) {
+        let policy: Policy = match strict {
+            true => StrictWindow::new(limit, window).unwrap().into(),
+            false => SlidingWindowLog::new(limit, window).unwrap().into(),
+        };
+        let (clock, time) = Clock::manual();
+        let limiter = RateLimiter::new(policy).with_clock(clock);
+        let mut admitted = Vec::new();
+        for (step, cost, all) in steps {
+            if !matches!(step, Move::Back(_)) {
+                apply(&time, window, step);
+            }
+            let cost = if all { limiter.peek().remaining() } else { cost };
+            if limiter.check_n(cost).is_ok() {
+                admitted.push((time.now(), cost));
+            }
+        }
+        for (end, _) in &admitted {
+            let within = admitted.iter().filter(|(at, _)| at <= end && *at + window > *end);
+            let sum: u64 = within.map(|(_, cost)| cost).sum();
+            prop_assert!(sum <= limit, "{sum} of {limit} in {window:?} up to {end:?}");
+        }
     }
 
     #[test]
@@ -189,6 +267,22 @@ proptest! {
         let policy = SlidingWindowCounter::new(limit, window).unwrap().into();
         assert_waits_are_exact(policy, window, steps)?;
     }
+}
+
+/// The bound that the documentation names, for demand that never pauses.
+#[test]
+fn a_strict_window_in_sixteenths_gets_sixteen_of_seventeen_parts() {
+    let window = Duration::from_secs(1);
+    let (clock, time) = Clock::manual();
+    let limiter = RateLimiter::new(StrictWindow::new(1_700, window).unwrap()).with_clock(clock);
+    let mut admitted = 0;
+    for _ in 0..17_000 {
+        while limiter.check().is_ok() {
+            admitted += 1;
+        }
+        time.advance(Duration::from_millis(1));
+    }
+    assert_eq!(admitted, 16 * 1_700);
 }
 
 /// The worst case that the documentation names: the whole limit at the end of a window, then as
