@@ -1,5 +1,6 @@
 //! What a gateway is told: a value that cannot be wrong once it is built.
 
+mod edits;
 mod error;
 mod field;
 mod file;
@@ -22,6 +23,7 @@ use stanchion_ratelimit::{MissingKey, Quota};
 
 use crate::guard;
 
+pub(crate) use edits::FieldEdits;
 pub use error::{ConfigError, Mistake, ReadError};
 pub(crate) use show::missing_word;
 pub(crate) use source::Source;
@@ -198,6 +200,11 @@ pub(crate) struct Route {
     pub(crate) limits: Vec<Limit>,
     #[serde(flatten)]
     pub(crate) bodies: BodyLimits,
+    /// Segments that the path prefix begins with, and that the server is not sent.
+    #[serde(serialize_with = "show::strip_prefix")]
+    pub(crate) strip_prefix: Option<Box<str>>,
+    pub(crate) request_headers: FieldEdits,
+    pub(crate) response_headers: FieldEdits,
 }
 
 /// What metrics and the log call the route of requests that have none.

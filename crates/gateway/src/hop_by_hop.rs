@@ -9,6 +9,9 @@ use http_body::Frame;
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
+/// Belongs to an upgrade that is not passed on.
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
 const ALWAYS: [HeaderName; 9] = [
     header::CONNECTION,
     KEEP_ALIVE,
@@ -29,11 +32,15 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     for name in &ALWAYS {
         headers.remove(name);
     }
-    // `HTTP2-Settings` belongs to an upgrade that is not passed on.
-    headers.remove("http2-settings");
+    headers.remove(HTTP2_SETTINGS);
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
+}
+
+/// Whether a field ends at the next hop whatever `Connection` names.
+pub(crate) fn ends_here(name: &HeaderName) -> bool {
+    ALWAYS.contains(name) || *name == HTTP2_SETTINGS
 }
 
 /// Drops from trailers what ends here, and what has no business in them: a server might read them

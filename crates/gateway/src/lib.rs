@@ -21,6 +21,7 @@ mod problem;
 mod record;
 mod reload;
 mod request_id;
+mod rewrite;
 mod router;
 mod shared;
 mod snapshot;

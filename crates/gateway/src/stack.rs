@@ -6,12 +6,13 @@ use std::sync::Arc;
 use tower::{Service, ServiceBuilder, service_fn};
 
 use crate::body_limit::BodyLimitLayer;
-use crate::config::{self, BodyLimits};
+use crate::config;
 use crate::exchange::{Request, Response};
 use crate::forward;
 use crate::limit::Limit;
 use crate::record::{RecordLayer, Recorder};
 use crate::request_id::RequestIdLayer;
+use crate::rewrite::Rewrite;
 use crate::router::{Router, Table};
 use crate::snapshot::Snapshot;
 use crate::trace::Traces;
@@ -29,7 +30,7 @@ pub(crate) fn gateway(
     let routes = routes.map(|(config, limits)| {
         let upstream = upstreams[config.upstream].clone();
         let recorder = worker.recorder(&config.id);
-        route(limits, config.bodies, recorder, upstream)
+        route(config, limits, recorder, upstream)
     });
     let table = Table::new(&config.routes).with_encoded_slash(config.listen.encoded_slash);
     let unmatched = worker.recorder(&Arc::from(config::UNMATCHED));
@@ -43,21 +44,26 @@ pub(crate) fn gateway(
 /// What the requests of one route meet. Steps that the configuration does not ask for are not
 /// there.
 fn route(
+    config: &config::Route,
     limits: &[Limit],
-    bodies: BodyLimits,
     recorder: Arc<Recorder>,
     upstream: Arc<Upstream>,
 ) -> impl GatewayService + use<> {
     let mut limits = limits.iter().map(Limit::layer);
+    let rewrite = Arc::new(Rewrite::new(config));
+    let rewrites = rewrite.clone();
     ServiceBuilder::new()
         .layer(RecordLayer::new(recorder))
+        // The gateway's own answers, too.
+        .map_response(move |response| rewrites.response(response))
         // As many as `config::LIMITS_MAX`, in the order of the configuration.
         .option_layer(limits.next())
         .option_layer(limits.next())
         .option_layer(limits.next())
         .option_layer(limits.next())
-        .layer(BodyLimitLayer::new(bodies))
+        .layer(BodyLimitLayer::new(config.bodies))
         .map_request(forward::request)
+        .map_request(move |request| rewrite.request(request))
         .map_response(forward::response)
         .service(service_fn(move |request| {
             let upstream = upstream.clone();

@@ -2,15 +2,16 @@
 
 mod question;
 
-use http::{HeaderValue, header};
+use http::{HeaderName, HeaderValue, Uri, header};
 use serde::Serialize;
 use stanchion_ratelimit::MissingKey;
 
 use crate::client::Clients;
-use crate::config::{Config, HostPattern, Limit, Route, missing_word};
+use crate::config::{Config, FieldEdits, HostPattern, Limit, Route, missing_word};
 use crate::exchange::Peer;
 use crate::limit::{LimitKey, NO_KEY};
 use crate::problem::Problem;
+use crate::rewrite::stripped;
 use crate::router::{self, Fit, Rank, Table, fit};
 
 pub(super) use question::Question;
@@ -93,6 +94,20 @@ pub(super) fn explain<'a>(config: &'a Config, question: Question) -> Explanation
         }
         if answer.is_none() {
             steps.push(Step::new("fields", None, fields(peer.trusted)));
+            if let Some(prefix) = &route.strip_prefix {
+                let sent = stripped(request.uri(), prefix);
+                let sent = sent.as_ref().map_or(path, Uri::path);
+                let does = format!("strips {prefix}, so the server is sent {sent}");
+                steps.push(Step::new("strip_prefix", None, does));
+            }
+            for (step, edits) in [
+                ("request_headers", &route.request_headers),
+                ("response_headers", &route.response_headers),
+            ] {
+                if !edits.is_empty() {
+                    steps.push(Step::new(step, None, edited(edits)));
+                }
+            }
             let upstream = &config.upstreams[route.upstream];
             let does = format!("sends to {} in turn", upstream.endpoints.join(", "));
             steps.push(Step::new("upstream", Some(&upstream.name), does));
@@ -134,6 +149,21 @@ fn fields(trusted: bool) -> String {
         "drops hop-by-hop fields and the client's own x-forwarded-*, sets them"
     };
     does.to_owned()
+}
+
+/// Names alone: a value may be a secret between the gateway and the server.
+fn edited(edits: &FieldEdits) -> String {
+    fn named<'a>(does: &str, names: impl Iterator<Item = &'a HeaderName>) -> Option<String> {
+        let names: Vec<&str> = names.map(HeaderName::as_str).collect();
+        (!names.is_empty()).then(|| format!("{does} {}", names.join(", ")))
+    }
+    let parts = [
+        named("removes", edits.remove.iter()),
+        named("sets", edits.set.iter().map(|(name, _)| name)),
+        named("adds", edits.add.iter().map(|(name, _)| name)),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    parts.join("; ")
 }
 
 fn limited(limit: &Limit, has_key: bool) -> String {
@@ -334,6 +364,39 @@ mod tests {
         ];
         let expected = expected.map(|(route, why)| (route.to_owned(), why.to_owned()));
         assert_eq!(others, expected);
+    }
+
+    #[test]
+    fn what_is_changed_on_the_way_is_told_and_no_value_of_it() {
+        let told = ask(
+            r#"
+            listen.address = "127.0.0.1:8080"
+            upstream.a.endpoints = ["http://a.test"]
+            [[route]]
+            id = "api"
+            path_prefix = "/api/v1"
+            strip_prefix = "/api"
+            upstream = "a"
+            request_headers = { remove = ["cookie"], set = { authorization = "s3cret" } }
+            response_headers.add = { x-a = "1", x-b = "2" }
+            "#,
+            "url=/api/v1/x?q",
+        );
+        let steps = told["steps"].as_array().unwrap();
+        let does = |name: &str| {
+            let step = steps.iter().find(|step| step["step"] == name).unwrap();
+            step["does"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(
+            does("strip_prefix"),
+            "strips /api, so the server is sent /v1/x"
+        );
+        assert_eq!(
+            does("request_headers"),
+            "removes cookie; sets authorization"
+        );
+        assert_eq!(does("response_headers"), "adds x-a, x-b");
+        assert!(!told.to_string().contains("s3cret"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use serde::Deserialize;
 use stanchion_ratelimit::{MissingKey, Quota};
@@ -16,9 +17,12 @@ use toml::Spanned;
 
 use crate::guard;
 
+use super::edits::{self, EDITS_MAX, EditsTable, FieldEdits};
 use super::error::{ConfigError, Mistake};
 use super::field::field_at;
-use super::text::{AdminHost, Endpoint, FromText, Name, PathPrefix, Size, Text, TokenFile};
+use super::text::{
+    AdminHost, Endpoint, FromText, Name, PathPrefix, Size, StripPrefix, Text, TokenFile,
+};
 use super::{
     Admin, BodyLimits, Config, EncodedSlash, HostPattern, LIMITS_MAX, Limit, LimitBy, Listen,
     LogTarget, Overrides, Protocol, Route, Shutdown, UNMATCHED, Upstream,
@@ -99,6 +103,9 @@ struct RouteTable {
     upstream: Spanned<String>,
     body_bytes_max: Option<Written<Size>>,
     body_rate_min: Option<Written<Size>>,
+    strip_prefix: Option<Spanned<StripPrefix>>,
+    request_headers: Option<Spanned<EditsTable>>,
+    response_headers: Option<Spanned<EditsTable>>,
     #[serde(default)]
     limit: Vec<Spanned<LimitTable>>,
 }
@@ -319,6 +326,9 @@ impl Reader<'_> {
             routes.push(Route {
                 id,
                 host,
+                strip_prefix: self.strip_prefix(table.strip_prefix, &path_prefix),
+                request_headers: self.edits(table.request_headers),
+                response_headers: self.edits(table.response_headers),
                 path_prefix,
                 upstream: upstream.unwrap_or(0),
                 bodies: self.bodies(table.body_bytes_max, table.body_rate_min, bodies),
@@ -326,6 +336,84 @@ impl Reader<'_> {
             });
         }
         routes
+    }
+
+    fn strip_prefix(
+        &mut self,
+        given: Option<Spanned<StripPrefix>>,
+        path_prefix: &str,
+    ) -> Option<Box<str>> {
+        let given = given?;
+        let span = given.span();
+        let prefix = match given.into_inner() {
+            StripPrefix::All(false) => return None,
+            StripPrefix::All(true) => path_prefix.to_owned(),
+            StripPrefix::Path(prefix) => prefix,
+        };
+        let rest = path_prefix.strip_prefix(prefix.as_str());
+        if prefix == "/" {
+            let message = format!("{prefix:?} is to be stripped, which leaves every path as it is");
+            self.mistake(&span, message);
+        } else if !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+            let message =
+                format!("{prefix:?} given, which not every path under {path_prefix:?} begins with");
+            self.mistake(&span, message);
+        }
+        Some(prefix.into())
+    }
+
+    fn edits(&mut self, table: Option<Spanned<EditsTable>>) -> FieldEdits {
+        let Some(table) = table else {
+            return FieldEdits::default();
+        };
+        let span = table.span();
+        let EditsTable { remove, set, add } = table.into_inner();
+        let count = remove.len() + set.len() + add.len();
+        if count > EDITS_MAX {
+            let message = format!("{count} fields given, at most {EDITS_MAX} are allowed");
+            self.mistake(&span, message);
+        }
+        let mut removed = HashMap::new();
+        let remove = remove.iter();
+        FieldEdits {
+            remove: remove
+                .filter_map(|name| self.field_name(name, &mut removed))
+                .collect(),
+            set: self.fields(set),
+            add: self.fields(add),
+        }
+    }
+
+    fn fields(&mut self, values: edits::Values) -> Vec<(HeaderName, HeaderValue)> {
+        let mut names = HashMap::new();
+        let mut values: Vec<_> = values.into_iter().collect();
+        // A name that is given twice, in two spellings, is a mistake where it stands second.
+        values.sort_by_key(|(name, _)| name.span().start);
+        let fields = values.into_iter().filter_map(|(name, value)| {
+            let name = self.field_name(&name, &mut names)?;
+            Some((name, value.0.0))
+        });
+        let mut fields: Vec<_> = fields.collect();
+        fields.sort_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
+        fields
+    }
+
+    fn field_name(
+        &mut self,
+        name: &Spanned<String>,
+        seen: &mut HashMap<HeaderName, usize>,
+    ) -> Option<HeaderName> {
+        let (text, span) = (name.get_ref(), name.span());
+        match edits::name(text) {
+            Ok(name) => {
+                self.unique(seen, name.clone(), &span, &format!("the field {text:?}"));
+                Some(name)
+            }
+            Err(message) => {
+                self.mistake(&span, message);
+                None
+            }
+        }
     }
 
     fn limits(&mut self, tables: Vec<Spanned<LimitTable>>) -> Vec<Limit> {

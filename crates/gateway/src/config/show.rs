@@ -139,6 +139,17 @@ pub(super) fn endpoints<S: Serializer>(
     )
 }
 
+/// The prefix, or `false`.
+pub(super) fn strip_prefix<S: Serializer>(
+    prefix: &Option<Box<str>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match prefix {
+        Some(prefix) => serializer.serialize_str(prefix),
+        None => serializer.serialize_bool(false),
+    }
+}
+
 pub(super) fn missing<S: Serializer>(
     missing: &MissingKey,
     serializer: S,
@@ -181,6 +192,11 @@ mod tests {
             host = "*.a.test"
             upstream = "b"
             limit = [{ by = "header:x-a", rate = "10/s", burst = 3, missing = "pass" }]
+            path_prefix = "/api/v1"
+            strip_prefix = "/api"
+            request_headers = { set = { X-A = "1" }, add = { x-b = "\"2\"" }, remove = ["Cookie"] }
+            [route.response_headers.set]
+            strict-transport-security = "max-age=31536000"
         "#;
         let config = Config::from_toml(text).unwrap();
         let shown = serde_json::to_value(&config).unwrap();
@@ -195,6 +211,13 @@ mod tests {
             (&route["host"], &route["upstream"]),
             (&"*.a.test".into(), &"b".into())
         );
+        assert_eq!(route["strip_prefix"], "/api");
+        let edits = &route["request_headers"];
+        assert_eq!(
+            (&edits["set"]["x-a"], &edits["add"]["x-b"]),
+            (&"1".into(), &"\"2\"".into())
+        );
+        assert_eq!(edits["remove"][0], "cookie");
         let limit = &route["limit"][0];
         assert_eq!(
             (&limit["by"], &limit["missing"]),

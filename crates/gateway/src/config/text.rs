@@ -240,6 +240,38 @@ impl FromText for PathPrefix {
     }
 }
 
+/// How much of a route's path prefix the server is not sent.
+pub(super) enum StripPrefix {
+    /// All of it, or nothing.
+    All(bool),
+    Path(String),
+}
+
+impl<'de> Deserialize<'de> for StripPrefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct StripPrefixVisitor;
+
+        impl Visitor<'_> for StripPrefixVisitor {
+            type Value = StripPrefix;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false or a path that path_prefix begins with")
+            }
+
+            fn visit_bool<E: Error>(self, all: bool) -> Result<StripPrefix, E> {
+                Ok(StripPrefix::All(all))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<StripPrefix, E> {
+                let path = TextVisitor::<PathPrefix>(PhantomData).visit_str(text)?;
+                Ok(StripPrefix::Path(path.0.0))
+            }
+        }
+
+        deserializer.deserialize_any(StripPrefixVisitor)
+    }
+}
+
 /// The name of a route, an upstream or a limit: a metric's label and part of a header field.
 pub(super) struct Name(pub(super) Arc<str>);
 

@@ -129,7 +129,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::BodyLimits;
+    use crate::config::{BodyLimits, FieldEdits};
     use crate::router::fit::{Fit, fit};
 
     /// The definition: go through all routes, keep the best that fits.
@@ -153,6 +153,9 @@ mod tests {
             path_prefix: prefix.to_owned(),
             upstream: 0,
             limits: Vec::new(),
+            strip_prefix: None,
+            request_headers: FieldEdits::default(),
+            response_headers: FieldEdits::default(),
             bodies: BodyLimits {
                 bytes_max: 0,
                 rate_min: 0,

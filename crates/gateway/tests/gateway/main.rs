@@ -20,6 +20,7 @@ mod page;
 mod pool;
 mod program;
 mod reload;
+mod rewrite;
 mod routing;
 mod shutdown;
 mod trace;

@@ -140,6 +140,56 @@ fn check_names_the_line_the_field_what_was_given_and_what_is_allowed() {
             "14:15: route[0].path_prefix: \"users\" given, expected a path that begins with /",
         ),
         (
+            "\"/users\"",
+            "\"/users\"\nstrip_prefix = \"/user\"",
+            "15:16: route[0].strip_prefix: \"/user\" given, which not every path under \"/users\" begins with",
+        ),
+        (
+            "path_prefix = \"/users\"",
+            "strip_prefix = true",
+            "14:16: route[0].strip_prefix: \"/\" is to be stripped, which leaves every path as it is",
+        ),
+        (
+            "\"/users\"",
+            "\"/users\"\nstrip_prefix = 1",
+            "15:16: route[0].strip_prefix: invalid type: integer `1`, expected true, false or a path",
+        ),
+        (
+            "\"/users\"",
+            "\"/users\"\nstrip_prefix = \"users\"",
+            "15:16: route[0].strip_prefix: \"users\" given, expected a path that begins with /",
+        ),
+        (
+            "\"/users\"",
+            "\"/users\"\nrequest_headers.set.Host = \"a.test\"",
+            "15:21: route[0].request_headers.set.Host: \"Host\" given, which is the gateway's own",
+        ),
+        (
+            "\"/users\"",
+            "\"/users\"\nrequest_headers.add = { \"a b\" = \"x\" }",
+            "15:25: route[0].request_headers.add.a b: \"a b\" given, expected the name of a field",
+        ),
+        (
+            "\"/users\"",
+            "\"/users\"\nresponse_headers.set.x-a = \"a\\nb\"",
+            "15:28: route[0].response_headers.set.x-a: \"a\\nb\" given, expected a field's value",
+        ),
+        (
+            "\"/users\"",
+            "\"/users\"\nresponse_headers.remove = [\"server\", \"te\"]",
+            "15:38: route[0].response_headers.remove[1]: \"te\" given, which is the gateway's own",
+        ),
+        (
+            "\"/users\"",
+            "\"/users\"\nresponse_headers.set = { x-a = \"1\", X-A = \"2\" }",
+            "15:37: route[0].response_headers.set.X-A: the field \"X-A\" is given twice, first on line 15",
+        ),
+        (
+            "\"/users\"",
+            "\"/users\"\nresponse_headers.put = {}",
+            "15:18: route[0].response_headers.put: unknown field `put`, expected one of `remove`, `set`, `add`",
+        ),
+        (
             "upstream = \"users\"",
             "upstream = \"user\"",
             "15:12: route[0].upstream: \"user\" given, which is no upstream; there are \"users\"",
@@ -242,7 +292,14 @@ fn the_example_tells_the_defaults() {
     assert!(sound, "{said}");
     let read = |text: &str| format!("{:?}", Config::from_toml(text).unwrap());
     // These have no default that could stand there.
-    let without = ["workers", "trusted", "token_file", "hosts"];
+    let without = [
+        "workers",
+        "trusted",
+        "token_file",
+        "hosts",
+        "request_headers",
+        "response_headers",
+    ];
     assert_eq!(read(&uncommented(&without)), read(EXAMPLE));
 }
 
