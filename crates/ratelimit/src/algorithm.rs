@@ -10,7 +10,6 @@ use crate::{Inherit, Rejected, Status};
 /// Whoever holds the state lets time pass with [`advance`](Self::advance) first, and then asks and
 /// takes at that same moment. A clock that went back is no matter: what has expired stays so,
 /// and nothing is admitted twice.
-#[allow(dead_code, reason = "a keyed store asks for all of it")]
 pub(crate) trait Algorithm: Copy + Send + Sync + 'static {
     /// What one stream, or one key, has used.
     type State: Send + 'static;
@@ -57,10 +56,6 @@ pub(crate) trait Algorithm: Copy + Send + Sync + 'static {
 
     /// Where the state stands, exact for a request of `cost`.
     fn status(&self, state: &Self::State, now: Instant, cost: u64) -> Status;
-
-    /// Whether the state, which need not have been advanced, says nothing at `now` that
-    /// [`idle`](Self::idle) does not.
-    fn is_idle(&self, state: &Self::State, now: Instant) -> bool;
 
     /// Takes `cost` at `now`, or refuses and takes nothing.
     #[inline]

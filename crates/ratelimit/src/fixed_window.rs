@@ -181,8 +181,4 @@ impl Algorithm for FixedWindow {
             slot.map(|slot| slot.as_nanos() - now),
         )
     }
-
-    fn is_idle(&self, state: &State, now: Instant) -> bool {
-        self.turned(state, now).used == 0
-    }
 }

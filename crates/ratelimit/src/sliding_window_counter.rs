@@ -246,10 +246,4 @@ impl Algorithm for SlidingWindowCounter {
     fn status(&self, state: &State, now: Instant, _cost: u64) -> Status {
         Status::estimate(self.estimate(state, now), Self::behind(state, now))
     }
-
-    fn is_idle(&self, state: &State, now: Instant) -> bool {
-        let mut state = *state;
-        self.advance(&mut state, now);
-        state.previous == 0 && state.current == 0
-    }
 }

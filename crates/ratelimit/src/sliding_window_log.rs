@@ -246,10 +246,4 @@ impl Algorithm for SlidingWindowLog {
             slot.map(|slot| slot.as_nanos().saturating_sub(now.as_nanos())),
         )
     }
-
-    fn is_idle(&self, state: &State, now: Instant) -> bool {
-        let now = now.as_nanos().max(state.latest);
-        let passed = |note: &Note| now.saturating_sub(note.at) >= self.window.nanos;
-        state.notes.back().is_none_or(passed)
-    }
 }

@@ -304,15 +304,4 @@ impl Algorithm for StrictWindow {
             State::Coarse(counts) => self.parts().status(counts, now, cost),
         }
     }
-
-    fn is_idle(&self, state: &State, now: Instant) -> bool {
-        match state {
-            State::Exact(state) => self.log().is_idle(state, now),
-            State::Coarse(counts) => {
-                let mut counts = counts.clone();
-                self.parts().advance(&mut counts, now);
-                counts.sum == 0
-            }
-        }
-    }
 }

@@ -121,8 +121,4 @@ impl Algorithm for TokenBucket {
     fn status(&self, state: &State, now: Instant, _cost: u64) -> Status {
         Status::new(self.gcra, self.ahead(state, now))
     }
-
-    fn is_idle(&self, state: &State, now: Instant) -> bool {
-        self.ahead(state, now) == 0
-    }
 }
