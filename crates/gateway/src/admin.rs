@@ -5,6 +5,7 @@ mod answer;
 mod body;
 mod explain;
 mod io;
+mod limits;
 mod listeners;
 mod page;
 mod service;
@@ -114,8 +115,8 @@ async fn serve(
     let _ = stream.set_nodelay(true);
     let io = AdminIo::new(stream, &admin.shared.clock);
     let service = service_fn(|request| {
-        let answer = admin.answer(&request, Ends { local, peer });
-        async { Ok::<_, Infallible>(answer) }
+        let admin = admin.clone();
+        async move { Ok::<_, Infallible>(admin.answer(&request, Ends { local, peer }).await) }
     });
     // Its errors are the client's.
     let _ = http1::Builder::new()

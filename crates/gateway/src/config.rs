@@ -4,6 +4,7 @@ mod edits;
 mod error;
 mod field;
 mod file;
+mod limit;
 mod running;
 mod show;
 mod source;
@@ -16,16 +17,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderName;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use stanchion_ratelimit::{MissingKey, Quota};
 
 use crate::guard;
 
 pub(crate) use edits::FieldEdits;
 pub use error::{ConfigError, Mistake, ReadError};
-pub(crate) use show::missing_word;
+pub(crate) use limit::{LIMITS_MAX, Limit, LimitBy, Outage, Redis, RedisLimit, Tier};
+pub(crate) use show::{missing_word, rate};
 pub(crate) use source::Source;
 
 /// The configuration of one gateway; clones copy.
@@ -63,6 +63,10 @@ pub struct Config {
     pub(crate) listen: Listen,
     pub(crate) admin: Admin,
     pub(crate) shutdown: Shutdown,
+    /// In the order of their names.
+    pub(crate) tiers: Vec<Tier>,
+    /// In the order of their names.
+    pub(crate) redis: Vec<Redis>,
     pub(crate) upstreams: Vec<Upstream>,
     pub(crate) routes: Vec<Route>,
     /// Where it was read from, if from a file.
@@ -210,9 +214,6 @@ pub(crate) struct Route {
 /// What metrics and the log call the route of requests that have none.
 pub(crate) const UNMATCHED: &str = "unmatched";
 
-/// The most limits on one route.
-pub(crate) const LIMITS_MAX: usize = 4;
-
 /// Which hosts a route answers for; names are in lower case, without a final dot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum HostPattern {
@@ -226,28 +227,6 @@ impl HostPattern {
     pub(crate) fn is_any(&self) -> bool {
         matches!(self, Self::Any)
     }
-}
-
-/// One limit on the requests of a route.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Limit {
-    /// The policy's name in fields, metrics and the log.
-    #[serde(serialize_with = "show::name")]
-    pub(crate) name: Arc<str>,
-    pub(crate) by: LimitBy,
-    #[serde(rename = "rate")]
-    pub(crate) quota: Quota,
-    #[serde(serialize_with = "show::missing")]
-    pub(crate) missing: MissingKey,
-    pub(crate) keys_max: usize,
-}
-
-/// Whose requests a limit counts together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum LimitBy {
-    Address,
-    ApiKey,
-    Header(HeaderName),
 }
 
 impl Config {

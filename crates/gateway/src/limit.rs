@@ -1,151 +1,194 @@
-//! Makes the limits of a route.
+//! The limits of a route, as they run.
 
-use std::borrow::Cow;
+mod bucket;
+mod key;
+mod refuse;
+mod service;
+#[cfg(feature = "redis")]
+mod stores;
+mod tiers;
+
 use std::sync::Arc;
 
-use http::StatusCode;
-use stanchion_core::{Clock, KeyExtractor};
-use stanchion_ratelimit::http::{ApiKey, HeaderKey, Respond, TooManyRequests};
-use stanchion_ratelimit::{
-    Event, InvalidMaxKeys, Keyed, KeyedRateLimiter, RateLimitLayer, Rejected,
-};
+use stanchion_core::Clock;
+use stanchion_ratelimit::http::TooManyRequests;
+use stanchion_ratelimit::{Policy, Status};
 
-use crate::config::{self, LimitBy};
-use crate::exchange::{Client, Request, Response};
-use crate::metrics::Metrics;
-use crate::problem::Problem;
+use crate::config;
+use crate::metrics::{LimitMetrics, Metrics};
+use bucket::Bucket;
+use refuse::Refuse;
 
-/// The answer to a request that has no key, where that is refused.
-pub(crate) const NO_KEY: Problem = Problem::new(
-    StatusCode::BAD_REQUEST,
-    "limit_key",
-    "the request has no key to be limited by",
-);
+pub(crate) use bucket::{LimitError, Unanswered};
+pub(crate) use key::LimitKey;
+pub(crate) use refuse::NO_KEY;
+pub(crate) use service::LimitsLayer;
+#[cfg(feature = "redis")]
+pub(crate) use stores::{StoreThread, Stores, servers};
+pub(crate) use tiers::{TierId, Tiers};
 
-/// The step of a limit; its clones, and what they make, share the buckets.
-pub(crate) type LimitLayer = RateLimitLayer<Keyed<LimitKey, [u8]>, TooManyRequests<Refuse>>;
+/// Stands for the key of requests without one, where these share a budget: no address, field or API
+/// key is this.
+const SHARED: &[u8] = b"\0";
+
+/// What limits are made from, besides their configuration.
+#[derive(Clone, Copy)]
+pub(crate) struct Maker<'a> {
+    pub(crate) metrics: &'a Metrics,
+    pub(crate) clock: &'a Clock,
+    pub(crate) tiers: &'a Tiers,
+    #[cfg(feature = "redis")]
+    pub(crate) stores: &'a Stores,
+}
 
 /// One limit of one route; clones share the buckets.
 #[derive(Clone, Debug)]
-pub(crate) struct Limit {
+pub(crate) struct Limit(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     config: config::Limit,
-    limiter: KeyedRateLimiter<[u8]>,
-    layer: LimitLayer,
+    key: LimitKey,
+    metrics: LimitMetrics,
+    tiers: Tiers,
+    /// First that of all who are in no tier with a policy of its own.
+    grades: Box<[Grade]>,
+    /// The grade of each tier.
+    of_tiers: Box<[usize]>,
+}
+
+/// A policy of a limit, for one tier or for the rest.
+#[derive(Debug)]
+struct Grade {
+    tier: Option<Arc<str>>,
+    policy: Policy,
+    bucket: Bucket,
+    answer: TooManyRequests<Refuse>,
+}
+
+/// Where a key stands, by one policy of a limit.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    pub(crate) tier: Option<Arc<str>>,
+    pub(crate) policy: Policy,
+    pub(crate) status: Result<Status, Unanswered>,
 }
 
 impl Limit {
-    /// A limit with buckets of its own.
+    /// A limit; where `before` is the same one, with the buckets of that.
     pub(crate) fn new(
         route: &str,
         config: &config::Limit,
-        metrics: &Metrics,
-        clock: &Clock,
-    ) -> Result<Self, InvalidMaxKeys> {
-        let refused = metrics.limit(route, &config.name);
-        let count = move |event: &Event| {
-            if matches!(event, Event::Rejected(_)) {
-                refused.inc();
-            }
+        maker: Maker<'_>,
+        before: Option<&Self>,
+    ) -> Result<Self, LimitError> {
+        let before = before.filter(|before| before.0.config.counts_as(config));
+        let grade = |tier: Option<&Arc<str>>, policy: Policy| {
+            let kept = before.and_then(|before| before.0.bucket(tier, policy));
+            let bucket = match kept {
+                Some(bucket) => bucket,
+                None => Bucket::new(route, config, tier.map(|tier| &**tier), policy, maker)?,
+            };
+            Ok(Grade {
+                tier: tier.cloned(),
+                policy,
+                bucket,
+                answer: Refuse::answer(&config.name, policy),
+            })
         };
-        let limiter = KeyedRateLimiter::new(config.quota, config.keys_max)?
-            .with_clock(clock.clone())
-            .with_observer(count);
-        Ok(Self {
+        let common = [grade(None, config.policy)];
+        let tiers = config.tiers.iter();
+        let tiers = tiers.map(|(tier, policy)| grade(Some(tier), *policy));
+        let grades = common.into_iter().chain(tiers);
+        let grades = grades.collect::<Result<Box<[Grade]>, LimitError>>()?;
+        let of_tiers = maker.tiers.names().map(|name| {
+            let own = |grade: &Grade| grade.tier.as_deref() == Some(name);
+            grades.iter().position(own).unwrap_or(0)
+        });
+        Ok(Self(Arc::new(Inner {
+            key: LimitKey::new(&config.by),
+            metrics: maker.metrics.limit(route, &config.name),
+            tiers: maker.tiers.clone(),
+            of_tiers: of_tiers.collect(),
             config: config.clone(),
-            layer: layer(limiter.clone(), config),
-            limiter,
-        })
+            grades,
+        })))
     }
 
-    /// This limit as another configuration of its route has it, with the buckets as they are; or
-    /// `None` if that is another limit: of another name, by something else, or of another size.
-    pub(crate) fn kept_as(&self, config: &config::Limit) -> Option<Self> {
-        if self.config == *config {
-            return Some(self.clone());
+    pub(crate) fn config(&self) -> &config::Limit {
+        &self.0.config
+    }
+
+    /// Where a key stands, by each policy.
+    pub(crate) async fn inspect(&self, key: &[u8]) -> Vec<Standing> {
+        let mut standings = Vec::with_capacity(self.0.grades.len());
+        for grade in &self.0.grades {
+            standings.push(Standing {
+                tier: grade.tier.clone(),
+                policy: grade.policy,
+                status: grade.bucket.peek(key).await,
+            });
         }
-        let same = self.config.name == config.name
-            && self.config.by == config.by
-            && self.config.keys_max == config.keys_max
-            && self.config.quota == config.quota;
-        same.then(|| Self {
-            config: config.clone(),
-            limiter: self.limiter.clone(),
-            layer: layer(self.limiter.clone(), config),
-        })
+        standings
     }
 
-    pub(crate) fn layer(&self) -> LimitLayer {
-        self.layer.clone()
-    }
-}
-
-fn layer(limiter: KeyedRateLimiter<[u8]>, limit: &config::Limit) -> LimitLayer {
-    let key = LimitKey::new(&limit.by);
-    let answer = TooManyRequests::new(limit.quota);
-    // A name of the configuration is always one that the field can carry.
-    let answer = answer.clone().with_name(&limit.name).unwrap_or(answer);
-    RateLimitLayer::keyed::<Request>(limiter, key)
-        .on_missing_key(limit.missing)
-        .http_with(answer.with_response(Refuse {
-            limit: limit.name.clone(),
-        }))
-}
-
-/// Whose requests are counted together. Finding the key allocates nothing.
-#[derive(Clone, Debug)]
-pub(crate) enum LimitKey {
-    Address,
-    ApiKey(ApiKey),
-    Header(HeaderKey),
-}
-
-impl LimitKey {
-    pub(crate) fn new(by: &LimitBy) -> Self {
-        match by {
-            LimitBy::Address => Self::Address,
-            LimitBy::ApiKey => Self::ApiKey(ApiKey::new()),
-            LimitBy::Header(name) => Self::Header(HeaderKey::new(name.clone())),
+    /// Forgets what a key has used, by every policy.
+    pub(crate) async fn reset(&self, key: &[u8]) -> Result<(), Unanswered> {
+        for grade in &self.0.grades {
+            grade.bucket.reset(key).await?;
         }
+        Ok(())
     }
 
-    /// The key of a request by this client.
-    pub(crate) fn find<'a, B>(
-        &'a self,
-        request: &'a http::Request<B>,
-        client: &'a Client,
-    ) -> Option<Cow<'a, [u8]>> {
-        match self {
-            Self::Address => Some(Cow::Borrowed(&client.key)),
-            Self::ApiKey(key) => key.extract(request),
-            Self::Header(key) => key.extract(request),
-        }
+    /// The key that operators write as this.
+    pub(crate) fn key_of(&self, text: &str) -> Option<Vec<u8>> {
+        key::from_text(&self.0.config.by, text)
     }
-}
 
-impl KeyExtractor<Request> for LimitKey {
-    type Key = [u8];
+    /// Requests that found no place for their key, and shared one.
+    pub(crate) fn overflowed(&self) -> u64 {
+        let grades = self.0.grades.iter();
+        grades.map(|grade| grade.bucket.overflowed()).sum()
+    }
 
-    fn extract<'a>(&'a self, request: &'a Request) -> Option<Cow<'a, [u8]>> {
-        self.find(request, &request.body().origin().client)
+    pub(crate) fn metrics(&self) -> &LimitMetrics {
+        &self.0.metrics
     }
 }
 
-/// Answers a refused request with a problem that names the limit.
-#[derive(Clone, Debug)]
-pub(crate) struct Refuse {
-    limit: Arc<str>,
+impl Inner {
+    /// The bucket of a policy that is the same.
+    fn bucket(&self, tier: Option<&Arc<str>>, policy: Policy) -> Option<Bucket> {
+        let mut grades = self.grades.iter();
+        let same = |grade: &&Grade| grade.tier.as_ref() == tier && grade.policy == policy;
+        grades.find(same).map(|grade| grade.bucket.clone())
+    }
+
+    /// The policy for a client of this tier.
+    fn grade(&self, tier: Option<TierId>) -> &Grade {
+        let place = tier.map_or(0, |tier| self.of_tiers[tier.0]);
+        &self.grades[place]
+    }
+
+    /// Whether it makes a difference who asks.
+    fn needs_tier(&self) -> bool {
+        self.grades.len() > 1 || self.config.listed_only
+    }
 }
 
-impl Respond<Request, Response> for Refuse {
-    fn respond(&self, rejected: &Rejected, request: Request) -> Response {
-        let status = TooManyRequests::status(rejected);
-        let problem = if status == StatusCode::TOO_MANY_REQUESTS {
-            Problem::new(status, "limit", "too many requests, try again later")
-        } else {
-            Problem { status, ..NO_KEY }
+impl config::Limit {
+    /// Whether what was counted by this holds for another one.
+    fn counts_as(&self, other: &Self) -> bool {
+        let same = |limit: &Self| {
+            let Self {
+                name,
+                by,
+                keys_max,
+                redis,
+                ..
+            } = limit.clone();
+            (name, by, keys_max, redis)
         };
-        let mut response = problem.response(&request.body().origin().id);
-        response.body_mut().note_mut().limit = Some(self.limit.clone());
-        response
+        same(self) == same(other)
     }
 }

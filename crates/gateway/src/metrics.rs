@@ -42,6 +42,7 @@ pub(crate) struct Metrics {
     latency: Family<RouteLabels, AtomicHistogram>,
     cut: Family<CutLabels, Counter>,
     refused: Family<LimitLabels, Counter>,
+    fell_back: Family<LimitLabels, Counter>,
     upstream_requests: Family<EndpointLabels, Counter>,
     upstream_failures: Family<FailureLabels, Counter>,
     upstream_connections_opened: Family<EndpointLabels, Counter>,
@@ -76,6 +77,7 @@ impl Metrics {
             latency: Family::default(),
             cut: Family::default(),
             refused: Family::default(),
+            fell_back: Family::default(),
             upstream_requests: Family::default(),
             upstream_failures: Family::default(),
             upstream_connections_opened: Family::default(),
@@ -113,6 +115,11 @@ impl Metrics {
             "requests_refused",
             "Requests refused by a limit",
             self.refused.clone(),
+        );
+        registry.register(
+            "limit_fallbacks",
+            "Requests on which the store of a limit did not decide in time",
+            self.fell_back.clone(),
         );
         registry.register(
             "requests_in_flight",
@@ -192,7 +199,7 @@ impl Metrics {
         self.routes.find(labels, || RouteMetrics::new(self, route))
     }
 
-    /// The refusals of a limit: the same for everyone who asks.
+    /// The counters of a limit: the same for everyone who asks.
     pub(crate) fn limit(&self, route: &str, limit: &str) -> LimitMetrics {
         let labels = LimitLabels {
             route: route.to_owned(),

@@ -131,7 +131,7 @@ impl Shared {
         followers: &mut Vec<Follower>,
     ) -> Result<Reloaded, ReloadError> {
         let (config, restart) = config.for_running(&running.config);
-        let next = running.next(config, &self.metrics, &self.clock);
+        let next = running.next(config, self.making());
         let next = Arc::new(next.map_err(ReloadError::limit)?);
         // Nothing can fail from here on.
         self.put_in_force(next.clone());

@@ -5,14 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use stanchion_core::{Clock, Instant, Observe};
-use stanchion_ratelimit::InvalidMaxKeys;
 use tokio::sync::{Notify, watch};
 
 use crate::config::Config;
+use crate::limit::LimitError;
+#[cfg(feature = "redis")]
+use crate::limit::StoreThread;
 use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::reload::{Event, Reloading};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Making, Snapshot};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -27,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) reloading: Reloading,
     snapshot: ArcSwap<Snapshot>,
+    #[cfg(feature = "redis")]
+    stores: StoreThread,
     /// How many workers run.
     workers: AtomicUsize,
 }
@@ -49,14 +53,24 @@ impl Shared {
         config: Config,
         clock: Clock,
         observer: impl Observe<Event> + Send + Sync + 'static,
-    ) -> Result<Self, InvalidMaxKeys> {
+    ) -> Result<Self, LimitError> {
         let metrics = Metrics::new();
         let places = Places::new(config.listen.connections_max);
-        let snapshot = Snapshot::first(config, &metrics, &clock)?;
+        #[cfg(feature = "redis")]
+        let stores = StoreThread::default();
+        let making = Making {
+            metrics: &metrics,
+            clock: &clock,
+            #[cfg(feature = "redis")]
+            stores: &stores,
+        };
+        let snapshot = Snapshot::first(config, making)?;
         Ok(Self {
             places: Arc::new(places),
             reloading: Reloading::new(&metrics, &clock, observer),
             snapshot: ArcSwap::from_pointee(snapshot),
+            #[cfg(feature = "redis")]
+            stores,
             metrics,
             clock,
             ready: AtomicBool::new(true),
@@ -64,6 +78,16 @@ impl Shared {
             phase: watch::Sender::new(Phase::Serving),
             workers: AtomicUsize::new(0),
         })
+    }
+
+    /// What further snapshots are made with.
+    pub(crate) fn making(&self) -> Making<'_> {
+        Making {
+            metrics: &self.metrics,
+            clock: &self.clock,
+            #[cfg(feature = "redis")]
+            stores: &self.stores,
+        }
     }
 
     /// The snapshot in force.

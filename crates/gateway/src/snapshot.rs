@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use stanchion_core::Clock;
-use stanchion_ratelimit::InvalidMaxKeys;
 
 use crate::client::Clients;
-use crate::config::{self, Config, Route};
-use crate::limit::Limit;
+use crate::config::Config;
+use crate::limit::{Limit, LimitError, Maker, Tiers};
+#[cfg(feature = "redis")]
+use crate::limit::{StoreThread, Stores};
 use crate::metrics::Metrics;
 
 /// One configuration, and what the workers share of what is made of it. It never changes.
@@ -23,48 +24,62 @@ pub(crate) struct Snapshot {
     pub(crate) clients: Clients,
     /// Of each route, in the order of the configuration.
     limits: Vec<Vec<Limit>>,
+    #[cfg(feature = "redis")]
+    pub(crate) stores: Stores,
+}
+
+/// What snapshots are made with, besides a configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Making<'a> {
+    pub(crate) metrics: &'a Metrics,
+    pub(crate) clock: &'a Clock,
+    #[cfg(feature = "redis")]
+    pub(crate) stores: &'a StoreThread,
 }
 
 impl Snapshot {
-    pub(crate) fn first(
-        config: Config,
-        metrics: &Metrics,
-        clock: &Clock,
-    ) -> Result<Self, InvalidMaxKeys> {
-        Self::new(1, config, |route, limit| {
-            Limit::new(&route.id, limit, metrics, clock)
-        })
+    pub(crate) fn first(config: Config, making: Making<'_>) -> Result<Self, LimitError> {
+        Self::new(config, making, None)
     }
 
     /// The snapshot of another configuration, in which the limits that stay keep their buckets.
-    pub(crate) fn next(
-        &self,
-        config: Config,
-        metrics: &Metrics,
-        clock: &Clock,
-    ) -> Result<Self, InvalidMaxKeys> {
-        let ids = self.config.routes.iter().map(|route| &*route.id);
-        let known: HashMap<&str, &Vec<Limit>> = ids.zip(&self.limits).collect();
-        Self::new(self.generation + 1, config, |route, limit| {
-            let known = known.get(&*route.id).copied();
-            let kept = known.and_then(|known| known.iter().find_map(|old| old.kept_as(limit)));
-            kept.map_or_else(|| Limit::new(&route.id, limit, metrics, clock), Ok)
-        })
+    pub(crate) fn next(&self, config: Config, making: Making<'_>) -> Result<Self, LimitError> {
+        Self::new(config, making, Some(self))
     }
 
-    fn new(
-        generation: u64,
-        config: Config,
-        make: impl Fn(&Route, &config::Limit) -> Result<Limit, InvalidMaxKeys>,
-    ) -> Result<Self, InvalidMaxKeys> {
+    fn new(config: Config, making: Making<'_>, before: Option<&Self>) -> Result<Self, LimitError> {
+        #[cfg(feature = "redis")]
+        let stores = Stores::new(
+            &config.redis,
+            making.stores,
+            before.map(|before| &before.stores),
+        )?;
+        let tiers = Tiers::new(&config.tiers);
+        let maker = Maker {
+            metrics: making.metrics,
+            clock: making.clock,
+            tiers: &tiers,
+            #[cfg(feature = "redis")]
+            stores: &stores,
+        };
+        let known: HashMap<&str, &[Limit]> = before.map_or_else(HashMap::new, |before| {
+            let ids = before.config.routes.iter().map(|route| &*route.id);
+            ids.zip(before.limits()).collect()
+        });
         let limits = config.routes.iter().map(|route| {
-            let limits = route.limits.iter().map(|limit| make(route, limit));
+            let known = known.get(&*route.id).copied().unwrap_or_default();
+            let limits = route.limits.iter().map(|limit| {
+                let before = known.iter().find(|old| old.config().name == limit.name);
+                Limit::new(&route.id, limit, maker, before)
+            });
             limits.collect::<Result<_, _>>()
         });
         Ok(Self {
-            generation,
+            generation: before.map_or(1, |before| before.generation + 1),
             clients: Clients::new(config.listen.trusted.clone()),
             limits: limits.collect::<Result<_, _>>()?,
+            #[cfg(feature = "redis")]
+            stores,
             config,
         })
     }

@@ -9,7 +9,7 @@ use crate::body_limit::BodyLimitLayer;
 use crate::config;
 use crate::exchange::{Request, Response};
 use crate::forward;
-use crate::limit::Limit;
+use crate::limit::{Limit, LimitsLayer};
 use crate::record::{RecordLayer, Recorder};
 use crate::request_id::RequestIdLayer;
 use crate::rewrite::Rewrite;
@@ -49,18 +49,14 @@ fn route(
     recorder: Arc<Recorder>,
     upstream: Arc<Upstream>,
 ) -> impl GatewayService + use<> {
-    let mut limits = limits.iter().map(Limit::layer);
+    let limits = (!limits.is_empty()).then(|| LimitsLayer::new(limits));
     let rewrite = Arc::new(Rewrite::new(config));
     let rewrites = rewrite.clone();
     ServiceBuilder::new()
         .layer(RecordLayer::new(recorder))
         // The gateway's own answers, too.
         .map_response(move |response| rewrites.response(response))
-        // As many as `config::LIMITS_MAX`, in the order of the configuration.
-        .option_layer(limits.next())
-        .option_layer(limits.next())
-        .option_layer(limits.next())
-        .option_layer(limits.next())
+        .option_layer(limits)
         .layer(BodyLimitLayer::new(config.bodies))
         .map_request(forward::request)
         .map_request(move |request| rewrite.request(request))

@@ -195,7 +195,9 @@ impl Rejected {
         }
     }
 
-    pub(crate) fn no_key() -> Self {
+    /// The refusal of a request that has no key, by whoever looks for keys in a way of its own.
+    #[must_use]
+    pub fn no_key() -> Self {
         Self {
             reason: Reason::NoKey,
             status: None,

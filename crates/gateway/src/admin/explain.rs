@@ -9,7 +9,7 @@ use stanchion_ratelimit::MissingKey;
 use crate::client::Clients;
 use crate::config::{Config, FieldEdits, HostPattern, Limit, Route, missing_word};
 use crate::exchange::Peer;
-use crate::limit::{LimitKey, NO_KEY};
+use crate::limit::{LimitKey, NO_KEY, Tiers};
 use crate::problem::Problem;
 use crate::rewrite::stripped;
 use crate::router::{self, Fit, Rank, Table, fit};
@@ -83,9 +83,13 @@ pub(super) fn explain<'a>(config: &'a Config, question: Question) -> Explanation
     if let Some(route) = winner {
         steps.push(Step::new("route", Some(&route.id), pattern(route)));
         steps.push(Step::new("record", None, RECORD.to_owned()));
+        let tiers = Tiers::new(&config.tiers);
+        let tier = tiers.of(&request).map(|tier| tiers.name(tier));
         for limit in &route.limits {
-            let has_key = LimitKey::new(&limit.by).find(&request, &client).is_some();
-            let does = limited(limit, has_key);
+            let listed = !limit.listed_only || tier.is_some();
+            let key = LimitKey::new(&limit.by);
+            let has_key = listed && key.find(&request, &client).is_some();
+            let does = limited(limit, tier, has_key);
             steps.push(Step::new("limit", Some(&limit.name), does));
             if !has_key && limit.missing == MissingKey::Refuse {
                 answer = Some(Refusal::of(&NO_KEY));
@@ -166,15 +170,31 @@ fn edited(edits: &FieldEdits) -> String {
     parts.join("; ")
 }
 
-fn limited(limit: &Limit, has_key: bool) -> String {
-    let quota = limit.quota;
-    if has_key {
-        return format!("admits {quota} for this key, else answers 429");
-    }
-    match missing_word(limit.missing) {
-        "pass" => "has no key, so it is not limited here".to_owned(),
-        "share" => format!("has no key, so it shares {quota} with all others without one"),
-        _ => "has no key, so it is refused with 400".to_owned(),
+fn limited(limit: &Limit, tier: Option<&str>, has_key: bool) -> String {
+    let of_tier = tier.and_then(|tier| Some((tier, limit.tiers.get(tier)?)));
+    let (tier, policy) = match of_tier {
+        Some((tier, policy)) => (format!(" of tier {tier}"), policy),
+        None => (String::new(), &limit.policy),
+    };
+    let does = if has_key {
+        format!("admits {policy} for this key{tier}, else answers 429")
+    } else {
+        let none = if limit.listed_only {
+            "has no key of a tier"
+        } else {
+            "has no key"
+        };
+        match missing_word(limit.missing) {
+            "pass" => return format!("{none}, so it is not limited here"),
+            "share" => {
+                format!("{none}, so it shares {policy} with all others without one")
+            }
+            _ => return format!("{none}, so it is refused with 400"),
+        }
+    };
+    match &limit.redis {
+        Some(redis) => format!("{does}; counted in {}", redis.store),
+        None => does,
     }
 }
 
@@ -426,6 +446,44 @@ mod tests {
                 &"plan".into(),
                 &"has no key, so it is refused with 400".into()
             )
+        );
+    }
+
+    #[test]
+    fn the_rate_of_a_tier_is_told_to_whoever_is_in_it() {
+        let told = |query: &str| {
+            let told = ask(
+                r#"
+                listen.address = "127.0.0.1:8080"
+                upstream.a.endpoints = ["http://a.test"]
+                # Of the key "k".
+                tier.gold.api_keys = [
+                    "sha256:8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a",
+                ]
+                [[route]]
+                id = "all"
+                upstream = "a"
+                [[route.limit]]
+                by = "api-key"
+                algorithm = "fixed-window"
+                rate = "1/m"
+                tiers = { gold = "9/m" }
+                listed_only = true
+                missing = "share"
+                "#,
+                query,
+            );
+            let steps = told["steps"].as_array().unwrap();
+            let step = steps.iter().find(|step| step["step"] == "limit");
+            step.unwrap()["does"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(
+            told("url=/&header=x-api-key:k"),
+            "admits fixed-window 9/m for this key of tier gold, else answers 429"
+        );
+        assert_eq!(
+            told("url=/&header=x-api-key:other"),
+            "has no key of a tier, so it shares fixed-window 1/m with all others without one"
         );
     }
 

@@ -14,6 +14,7 @@ use super::access::{Access, Denied};
 use super::answer::{self, Answer};
 use super::body::Body;
 use super::explain::{Question, explain};
+use super::limits;
 use super::listeners::{LISTENERS_MAX, Listeners};
 use super::page::Page;
 use super::stats::{About, ConfigInForce, Stats};
@@ -48,10 +49,18 @@ enum Place {
     Explain,
     Stats,
     Events,
+    Limits,
+    Reset,
     Reload,
 }
 
-const PLACES: [(&str, Place); 9] = [
+impl Place {
+    fn changes(self) -> bool {
+        matches!(self, Self::Reset | Self::Reload)
+    }
+}
+
+const PLACES: [(&str, Place); 11] = [
     ("/", Place::Page),
     ("/healthz", Place::Health),
     ("/readyz", Place::Readiness),
@@ -60,6 +69,8 @@ const PLACES: [(&str, Place); 9] = [
     ("/explain", Place::Explain),
     ("/stats", Place::Stats),
     ("/events", Place::Events),
+    ("/limits", Place::Limits),
+    ("/limits/reset", Place::Reset),
     ("/reload", Place::Reload),
 ];
 
@@ -111,8 +122,8 @@ impl Admin {
         }
     }
 
-    pub(super) fn answer<B>(&self, request: &Request<B>, ends: Ends) -> Answer {
-        match self.route(request, ends) {
+    pub(super) async fn answer<B: Sync>(&self, request: &Request<B>, ends: Ends) -> Answer {
+        match self.route(request, ends).await {
             Ok(answer) => answer,
             Err(denied) => {
                 let mut answer = answer::problem(denied.status(), &denied.detail());
@@ -126,7 +137,7 @@ impl Admin {
         }
     }
 
-    fn route<B>(&self, request: &Request<B>, ends: Ends) -> Result<Answer, Denied> {
+    async fn route<B: Sync>(&self, request: &Request<B>, ends: Ends) -> Result<Answer, Denied> {
         self.access
             .check(request.uri(), request.headers(), ends.local)?;
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -137,9 +148,10 @@ impl Admin {
         let Some((_, place)) = PLACES.iter().find(|(known, _)| *known == path) else {
             return Ok(not_found());
         };
-        if reads == (*place == Place::Reload) {
+        if reads == place.changes() {
             return Ok(wrong_method(*place));
         }
+        let query = request.uri().query().unwrap_or("");
         Ok(match place {
             Place::Page => self.page.answer(),
             Place::Health => answer::text(StatusCode::OK, "ok\n"),
@@ -150,9 +162,11 @@ impl Admin {
                 in_force: self.config_in_force(),
                 config: &self.shared.snapshot().config,
             }),
-            Place::Explain => self.explain(request.uri().query().unwrap_or(""), ends),
+            Place::Explain => self.explain(query, ends),
             Place::Stats => self.stats(),
             Place::Events => self.events(request.method()),
+            Place::Limits => limits::show(&self.shared.snapshot(), query).await,
+            Place::Reset => limits::reset(&self.shared.snapshot(), query).await,
             Place::Reload => self.reload(),
         })
     }
@@ -252,10 +266,7 @@ fn not_found() -> Answer {
 }
 
 fn wrong_method(place: Place) -> Answer {
-    let allowed = match place {
-        Place::Reload => "POST",
-        _ => "GET, HEAD",
-    };
+    let allowed = if place.changes() { "POST" } else { "GET, HEAD" };
     let detail = format!("this path takes {allowed}");
     let mut answer = answer::problem(StatusCode::METHOD_NOT_ALLOWED, &detail);
     let allowed = HeaderValue::from_static(allowed);

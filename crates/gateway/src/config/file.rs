@@ -1,8 +1,9 @@
 //! The file as it is written, and how it becomes a [`Config`].
 
+mod limits;
+
 use std::collections::BTreeMap;
 use std::collections::hash_map::{Entry, HashMap};
-use std::fmt;
 use std::hash::Hash;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -12,7 +13,6 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use serde::Deserialize;
-use stanchion_ratelimit::{MissingKey, Quota};
 use toml::Spanned;
 
 use crate::guard;
@@ -24,9 +24,10 @@ use super::text::{
     AdminHost, Endpoint, FromText, Name, PathPrefix, Size, StripPrefix, Text, TokenFile,
 };
 use super::{
-    Admin, BodyLimits, Config, EncodedSlash, HostPattern, LIMITS_MAX, Limit, LimitBy, Listen,
-    LogTarget, Overrides, Protocol, Route, Shutdown, UNMATCHED, Upstream,
+    Admin, BodyLimits, Config, EncodedSlash, HostPattern, Listen, LogTarget, Overrides, Protocol,
+    Route, Shutdown, UNMATCHED, Upstream,
 };
+use limits::{Known, LimitTable, RedisTable, TierTable};
 
 type Written<T> = Spanned<Text<T>>;
 
@@ -40,6 +41,10 @@ struct File {
     admin: AdminTable,
     #[serde(default)]
     shutdown: ShutdownTable,
+    #[serde(default)]
+    tier: BTreeMap<Spanned<String>, TierTable>,
+    #[serde(default)]
+    redis: BTreeMap<Spanned<String>, RedisTable>,
     upstream: BTreeMap<Spanned<String>, UpstreamTable>,
     route: Vec<Spanned<RouteTable>>,
 }
@@ -110,27 +115,6 @@ struct RouteTable {
     limit: Vec<Spanned<LimitTable>>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LimitTable {
-    name: Option<Written<Name>>,
-    by: Text<LimitBy>,
-    rate: Quota,
-    burst: Option<Spanned<u64>>,
-    #[serde(default)]
-    missing: Missing,
-    keys_max: Option<Spanned<usize>>,
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Missing {
-    #[default]
-    Refuse,
-    Share,
-    Pass,
-}
-
 pub(super) fn read(text: &str) -> Result<Config, ConfigError> {
     let file: File = toml::from_str(text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start);
@@ -187,6 +171,9 @@ impl Reader<'_> {
             .map(|name| name.get_ref().clone())
             .collect();
         let listen = self.listen(file.listen);
+        let tiers = self.tiers(file.tier);
+        let redis = self.redis(file.redis);
+        let known = Known::new(&tiers, &redis);
         Config {
             workers: NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN),
             access_log: file
@@ -199,8 +186,10 @@ impl Reader<'_> {
                 .into_iter()
                 .map(|(name, table)| self.upstream(&name, table))
                 .collect(),
-            routes: self.routes(file.route, &names, listen.bodies),
+            routes: self.routes(file.route, &names, &known, listen.bodies),
             listen,
+            tiers,
+            redis,
             source: None,
             overrides: Overrides::default(),
         }
@@ -291,6 +280,7 @@ impl Reader<'_> {
         &mut self,
         tables: Vec<Spanned<RouteTable>>,
         upstreams: &[String],
+        known: &Known,
         bodies: BodyLimits,
     ) -> Vec<Route> {
         let mut ids = HashMap::new();
@@ -323,6 +313,7 @@ impl Reader<'_> {
                 let message = format!("{named:?} given, which is no upstream; there are {known}");
                 self.mistake(&table.upstream.span(), message);
             }
+            let limits = self.limits(table.limit, &id, known);
             routes.push(Route {
                 id,
                 host,
@@ -332,7 +323,7 @@ impl Reader<'_> {
                 path_prefix,
                 upstream: upstream.unwrap_or(0),
                 bodies: self.bodies(table.body_bytes_max, table.body_rate_min, bodies),
-                limits: self.limits(table.limit),
+                limits,
             });
         }
         routes
@@ -414,51 +405,6 @@ impl Reader<'_> {
                 None
             }
         }
-    }
-
-    fn limits(&mut self, tables: Vec<Spanned<LimitTable>>) -> Vec<Limit> {
-        let mut names = HashMap::new();
-        let mut limits = Vec::with_capacity(tables.len());
-        for (place, table) in tables.into_iter().enumerate() {
-            let span = table.span();
-            if place == LIMITS_MAX {
-                self.mistake(&span, format!("a route has at most {LIMITS_MAX} limits"));
-            }
-            let table = table.into_inner();
-            let by = table.by.0;
-            let (name, name_span) = match table.name {
-                Some(name) => (name.get_ref().0.0.clone(), name.span()),
-                None => (by.to_string().into(), span),
-            };
-            self.unique(
-                &mut names,
-                name.clone(),
-                &name_span,
-                &format!("the name {name:?}"),
-            );
-            let quota = match table.burst {
-                None => table.rate,
-                Some(burst) => match table.rate.with_burst(*burst.get_ref()) {
-                    Ok(quota) => quota,
-                    Err(error) => {
-                        self.mistake(&burst.span(), error.to_string());
-                        table.rate
-                    }
-                },
-            };
-            limits.push(Limit {
-                name,
-                by,
-                quota,
-                missing: match table.missing {
-                    Missing::Refuse => MissingKey::Refuse,
-                    Missing::Share => MissingKey::Share,
-                    Missing::Pass => MissingKey::Pass,
-                },
-                keys_max: self.number(table.keys_max, 100_000, 1..=100_000_000),
-            });
-        }
-        limits
     }
 
     fn unique<K: Hash + Eq>(
@@ -559,14 +505,4 @@ fn default_workers() -> usize {
 fn listed(names: &[String]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
     quoted.join(", ")
-}
-
-impl fmt::Display for LimitBy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address => f.write_str("address"),
-            Self::ApiKey => f.write_str("api-key"),
-            Self::Header(name) => f.write_str(name.as_str()),
-        }
-    }
 }

@@ -1,17 +1,19 @@
 //! A configuration written as the file is: every field with its value, given or by default.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
-use stanchion_ratelimit::MissingKey;
+use stanchion_ratelimit::{MissingKey, Policy};
 
 use crate::guard;
 
 use super::text::Size;
-use super::{Admin, Config, HostPattern, LimitBy, Listen, LogTarget, Route, Shutdown, Upstream};
+use super::{
+    Admin, Config, HostPattern, LimitBy, Listen, LogTarget, Redis, Route, Shutdown, Tier, Upstream,
+};
 
 #[derive(Serialize)]
 struct Shown<'a> {
@@ -20,6 +22,10 @@ struct Shown<'a> {
     listen: &'a Listen,
     admin: &'a Admin,
     shutdown: &'a Shutdown,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    tier: BTreeMap<&'a str, &'a Tier>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    redis: BTreeMap<&'a str, &'a Redis>,
     upstream: BTreeMap<&'a str, &'a Upstream>,
     route: Vec<ShownRoute<'a>>,
 }
@@ -45,6 +51,12 @@ impl Serialize for Config {
             listen: &self.listen,
             admin: &self.admin,
             shutdown: &self.shutdown,
+            tier: self.tiers.iter().map(|tier| (&*tier.name, tier)).collect(),
+            redis: self
+                .redis
+                .iter()
+                .map(|redis| (&*redis.name, redis))
+                .collect(),
             upstream: upstreams
                 .map(|upstream| (&*upstream.name, upstream))
                 .collect(),
@@ -150,6 +162,60 @@ pub(super) fn strip_prefix<S: Serializer>(
     }
 }
 
+/// As `algorithm` and `rate`.
+pub(super) fn policy<S: Serializer>(policy: &Policy, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Shown {
+        algorithm: &'static str,
+        rate: String,
+    }
+    let shown = Shown {
+        algorithm: policy.algorithm(),
+        rate: rate(policy),
+    };
+    shown.serialize(serializer)
+}
+
+/// The policy's text without the name of its algorithm.
+pub(crate) fn rate(policy: &Policy) -> String {
+    let text = policy.to_string();
+    match text.strip_prefix(policy.algorithm()) {
+        Some(rate) => rate.trim_start().to_owned(),
+        None => text,
+    }
+}
+
+pub(super) fn tiers<S: Serializer>(
+    tiers: &BTreeMap<Arc<str>, Policy>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(tiers.iter().map(|(tier, policy)| (&**tier, rate(policy))))
+}
+
+pub(super) fn hashes<S: Serializer>(hashes: &[[u8; 32]], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(hashes.iter().map(|hash| {
+        let mut text = String::from("sha256:");
+        for byte in hash {
+            // Writing to a string never fails.
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
+    }))
+}
+
+/// The addresses of servers, without what stands before an `@`.
+pub(super) fn servers<S: Serializer>(
+    servers: &[Box<str>],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(servers.iter().map(|server| {
+        match (server.split_once("://"), server.rsplit_once('@')) {
+            (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}"),
+            _ => server.to_string(),
+        }
+    }))
+}
+
 pub(super) fn missing<S: Serializer>(
     missing: &MissingKey,
     serializer: S,
@@ -185,13 +251,18 @@ mod tests {
             access_log = "file:/tmp/x.json"
             listen = { address = "127.0.0.1:0", trusted = ["10.0.0.0/8"], idle_timeout = "90s" }
             admin = { address = "0.0.0.0:0", token_file = "/run/token", hosts = ["a.test"] }
+            tier.gold.api_keys = [
+                "sha256:8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480D7A",
+            ]
             upstream.a.endpoints = ["http://a.test", "http://[::1]:9001"]
             upstream.b.endpoints = ["http://b.test:8080"]
             [[route]]
             id = "x"
             host = "*.a.test"
             upstream = "b"
-            limit = [{ by = "header:x-a", rate = "10/s", burst = 3, missing = "pass" }]
+            limit = [{ by = "header:x-a", rate = "10/s", burst = 3, missing = "pass" },
+                     { by = "api-key", algorithm = "fixed-window", rate = "7/m",
+                       tiers = { gold = "9/m" }, listed_only = true }]
             path_prefix = "/api/v1"
             strip_prefix = "/api"
             request_headers = { set = { X-A = "1" }, add = { x-b = "\"2\"" }, remove = ["Cookie"] }
@@ -223,8 +294,44 @@ mod tests {
             (&limit["by"], &limit["missing"]),
             (&"header:x-a".into(), &"pass".into())
         );
+        let limit = &route["limit"][1];
+        assert_eq!(
+            (&limit["algorithm"], &limit["rate"]),
+            (&"fixed-window".into(), &"7/m".into())
+        );
+        assert_eq!(limit["tiers"]["gold"], "9/m");
         let text = toml::to_string(&toml::Table::try_from(&config).unwrap()).unwrap();
         let again = Config::from_toml(&text).unwrap();
         assert_eq!(format!("{again:?}"), format!("{config:?}"), "{text}");
+    }
+
+    #[cfg(feature = "redis")]
+    #[test]
+    fn what_is_counted_in_redis_is_written_without_its_password() {
+        let text = r#"
+            listen.address = "127.0.0.1:0"
+            redis.main.servers = ["redis://anna:s3cret@r.test:6379/1"]
+            redis.more = { servers = ["redis://a.test", "redis://b.test"], cluster = true }
+            upstream.a.endpoints = ["http://a.test"]
+            [[route]]
+            id = "x"
+            upstream = "a"
+            [[route.limit]]
+            by = "address"
+            rate = "10/s"
+            store = "main"
+            outage = "local"
+            instances = 3
+            lease = 5
+        "#;
+        let config = Config::from_toml(text).unwrap();
+        let shown = serde_json::to_value(&config).unwrap();
+        let server = &shown["redis"]["main"]["servers"][0];
+        assert_eq!(server, "redis://***@r.test:6379/1");
+        assert!(!shown.to_string().contains("s3cret"));
+        let text = toml::to_string(&toml::Table::try_from(&config).unwrap()).unwrap();
+        let again = Config::from_toml(&text).unwrap();
+        assert_eq!(again.routes, config.routes);
+        assert_eq!(again.redis[1], config.redis[1]);
     }
 }

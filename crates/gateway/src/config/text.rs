@@ -14,7 +14,7 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use crate::router;
 
-use super::{EncodedSlash, HostPattern, LimitBy, LogTarget};
+use super::{EncodedSlash, HostPattern, LimitBy, LogTarget, Outage};
 
 /// A value that is written as a string.
 pub(super) struct Text<T>(pub(super) T);
@@ -298,6 +298,71 @@ impl FromText for LimitBy {
                 Some(Self::Header(name))
             }
         }
+    }
+}
+
+/// The algorithm of a limit, by its name.
+#[derive(Clone, Copy)]
+pub(super) struct Algorithm(pub(super) &'static str);
+
+const ALGORITHMS: [&str; 6] = [
+    "token-bucket",
+    "leaky-bucket",
+    "fixed-window",
+    "sliding-window-counter",
+    "sliding-window-log",
+    "strict-window",
+];
+
+impl Default for Text<Algorithm> {
+    fn default() -> Self {
+        Self(Algorithm(ALGORITHMS[0]))
+    }
+}
+
+impl FromText for Algorithm {
+    const EXPECTED: &'static str = "\"token-bucket\", \"leaky-bucket\", \"fixed-window\", \
+                                    \"sliding-window-counter\", \"sliding-window-log\" or \
+                                    \"strict-window\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let known = ALGORITHMS.into_iter().find(|known| *known == text);
+        known.map(Self)
+    }
+}
+
+impl FromText for Outage {
+    const EXPECTED: &'static str = "\"open\", \"closed\" or \"local\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "open" => Some(Self::Open),
+            "closed" => Some(Self::Closed),
+            "local" => Some(Self::Local),
+            _ => None,
+        }
+    }
+}
+
+/// The SHA-256 of an API key.
+pub(super) struct KeyHash(pub(super) [u8; 32]);
+
+impl FromText for KeyHash {
+    const EXPECTED: &'static str = "\"sha256:\" and the 64 hexadecimal digits of the key's SHA-256, \
+                                    as `printf %s KEY | sha256sum` tells them";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix("sha256:")?.as_bytes();
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        if digits.len() != 64 {
+            return None;
+        }
+        let mut hash = [0; 32];
+        for (byte, pair) in hash.iter_mut().zip(digits.chunks(2)) {
+            let value = digit(pair[0])? * 16 + digit(pair[1])?;
+            *byte = u8::try_from(value).ok()?;
+        }
+        Some(Self(hash))
     }
 }
 

@@ -6,7 +6,7 @@ use prometheus_client::metrics::counter::Counter;
 use super::Metrics;
 use super::labels::LimitLabels;
 
-/// The refusals of one limit; clones share. The series goes with the last of them.
+/// What is counted of one limit; clones share. The series goes with the last of them.
 #[derive(Clone, Debug)]
 pub(crate) struct LimitMetrics(Arc<LimitSeries>);
 
@@ -15,12 +15,14 @@ pub(super) struct LimitSeries {
     labels: LimitLabels,
     metrics: Metrics,
     refused: Counter,
+    fell_back: Counter,
 }
 
 impl LimitMetrics {
     pub(super) fn find(metrics: &Metrics, labels: LimitLabels) -> Self {
         Self(metrics.limits.find(labels.clone(), || LimitSeries {
             refused: metrics.refused.get_or_create_owned(&labels),
+            fell_back: metrics.fell_back.get_or_create_owned(&labels),
             metrics: metrics.clone(),
             labels,
         }))
@@ -28,6 +30,16 @@ impl LimitMetrics {
 
     pub(crate) fn inc(&self) {
         self.0.refused.inc();
+    }
+
+    /// The store did not answer in time.
+    #[cfg(feature = "redis")]
+    pub(crate) fn fell_back(&self) {
+        self.0.fell_back.inc();
+    }
+
+    pub(crate) fn fallbacks(&self) -> u64 {
+        self.0.fell_back.get()
     }
 
     pub(crate) fn get(&self) -> u64 {
@@ -42,6 +54,7 @@ impl Drop for LimitSeries {
         } = self;
         metrics.limits.dropped(labels, || {
             metrics.refused.remove(labels);
+            metrics.fell_back.remove(labels);
         });
     }
 }

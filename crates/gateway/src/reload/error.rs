@@ -2,9 +2,8 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use stanchion_ratelimit::InvalidMaxKeys;
-
 use crate::config::ReadError;
+use crate::limit::LimitError;
 
 /// Why a configuration was not taken over; the one before it stays in force. Clones share.
 #[derive(Clone, Debug)]
@@ -16,7 +15,7 @@ pub struct ReloadError {
 enum Cause {
     NoFile,
     Read(ReadError),
-    Limit(InvalidMaxKeys),
+    Limit(LimitError),
 }
 
 impl ReloadError {
@@ -28,7 +27,7 @@ impl ReloadError {
         Self::new(Cause::Read(error))
     }
 
-    pub(super) fn limit(error: InvalidMaxKeys) -> Self {
+    pub(super) fn limit(error: LimitError) -> Self {
         Self::new(Cause::Limit(error))
     }
 

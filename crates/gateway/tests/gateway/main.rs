@@ -14,6 +14,8 @@ mod framing;
 mod h2_floods;
 mod h2_in;
 mod h2_out;
+mod limit_store;
+mod limit_tiers;
 mod limits;
 mod observation;
 mod page;

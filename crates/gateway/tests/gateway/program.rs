@@ -299,6 +299,14 @@ fn the_example_tells_the_defaults() {
         "hosts",
         "request_headers",
         "response_headers",
+        "[redis.main]",
+        "servers",
+        "cluster",
+        "store",
+        "deadline",
+        "outage",
+        "instances",
+        "lease",
     ];
     assert_eq!(read(&uncommented(&without)), read(EXAMPLE));
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use super::terms::Terms;
 use crate::Policy;
 
 /// How a limiter on Redis limits, how long it waits, and what it does when Redis is away.
@@ -174,6 +175,26 @@ impl RedisConfig {
     pub fn on_outage(mut self, outage: Outage) -> Self {
         self.outage = outage;
         self
+    }
+
+    /// Tells whether a limiter can be built with it; asks no Redis.
+    ///
+    /// # Errors
+    ///
+    /// As [`RedisRateLimiter::new`](crate::RedisRateLimiter::new).
+    pub fn validate(&self) -> Result<(), InvalidRedisConfig> {
+        self.check()?;
+        self.terms().map(drop)
+    }
+
+    /// The policies in Redis's terms.
+    pub(super) fn terms(&self) -> Result<Vec<Terms>, InvalidRedisConfig> {
+        let terms = self.limits.iter().map(|limit| {
+            Terms::new(limit.policy).map_err(|problem| {
+                InvalidRedisConfig::new("policy", problem.value(), problem.to_string())
+            })
+        });
+        terms.collect()
     }
 
     /// Checks all that can be checked without the terms of the policies.

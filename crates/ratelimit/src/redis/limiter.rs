@@ -110,12 +110,7 @@ impl RedisRateLimiter {
     /// its state in one process, and when whole microseconds cannot tell it to a thousandth.
     pub fn new(store: &RedisStore, config: RedisConfig) -> Result<Self, InvalidRedisConfig> {
         config.check()?;
-        let limits = config.limits.iter().map(|limit| {
-            Terms::new(limit.policy).map_err(|problem| {
-                InvalidRedisConfig::new("policy", problem.value(), problem.to_string())
-            })
-        });
-        let limits = limits.collect::<Result<Vec<_>, _>>()?;
+        let limits = config.terms()?;
         let clock = &store.shared().clock;
         let spread = if config.one_slot {
             Spread::OneSlot

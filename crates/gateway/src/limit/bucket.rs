@@ -1,0 +1,156 @@
+//! Where one policy of a limit is counted.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+#[cfg(feature = "redis")]
+use stanchion_ratelimit::{Event, InvalidRedisConfig, InvalidServers, RedisRateLimiter};
+use stanchion_ratelimit::{InvalidMaxKeys, KeyedRateLimiter, Policy, Rejected, Status};
+
+use super::Maker;
+use crate::config;
+
+/// The buckets of all keys, by one policy; clones share.
+#[derive(Clone, Debug)]
+pub(super) enum Bucket {
+    /// In this process.
+    Local(KeyedRateLimiter<[u8]>),
+    #[cfg(feature = "redis")]
+    Redis(RedisRateLimiter),
+}
+
+/// `Ok(None)` for a request that was admitted uncounted.
+pub(super) type Decided = Result<Option<Status>, Rejected>;
+
+/// A decision, or what has to be waited for to have it.
+pub(super) enum Asked {
+    Known(Decided),
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "Redis is waited for")
+    )]
+    Waiting(Pin<Box<dyn Future<Output = Decided> + Send>>),
+}
+
+/// A limit that cannot be made. Of a configuration that was read there is none, but for want of
+/// memory or threads.
+#[derive(Debug)]
+pub(crate) enum LimitError {
+    MaxKeys(InvalidMaxKeys),
+    #[cfg(feature = "redis")]
+    Redis(InvalidRedisConfig),
+    #[cfg(feature = "redis")]
+    Servers(InvalidServers),
+    #[cfg(feature = "redis")]
+    Runtime(std::io::Error),
+}
+
+/// Redis did not answer in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unanswered;
+
+impl Bucket {
+    pub(super) fn new(
+        route: &str,
+        config: &config::Limit,
+        tier: Option<&str>,
+        policy: Policy,
+        maker: Maker<'_>,
+    ) -> Result<Self, LimitError> {
+        #[cfg(feature = "redis")]
+        if let Some(redis) = config.on_redis(route, tier, policy)
+            && let Some(store) = config.redis.as_ref().map(|redis| &redis.store)
+            && let Some(store) = maker.stores.find(store)
+        {
+            let metrics = maker.metrics.limit(route, &config.name);
+            let count = move |event: &Event| {
+                if matches!(event, Event::FellBack) {
+                    metrics.fell_back();
+                }
+            };
+            let limiter = RedisRateLimiter::new(store, redis).map_err(LimitError::Redis)?;
+            return Ok(Self::Redis(limiter.with_observer(count)));
+        }
+        #[cfg(not(feature = "redis"))]
+        let _ = (route, tier);
+        let limiter = KeyedRateLimiter::new(policy, config.keys_max);
+        let limiter = limiter.map_err(LimitError::MaxKeys)?;
+        Ok(Self::Local(limiter.with_clock(maker.clock.clone())))
+    }
+
+    /// Admits a request of `key`, or refuses it.
+    pub(super) fn ask(&self, key: &[u8]) -> Asked {
+        match self {
+            Self::Local(limiter) => Asked::Known(limiter.check(key).map(Some)),
+            #[cfg(feature = "redis")]
+            Self::Redis(limiter) => Asked::Waiting(Box::pin(limiter.check(key))),
+        }
+    }
+
+    /// Where `key` stands.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(clippy::unused_async, reason = "Redis is waited for")
+    )]
+    pub(super) async fn peek(&self, key: &[u8]) -> Result<Status, Unanswered> {
+        match self {
+            Self::Local(limiter) => Ok(limiter.peek(key)),
+            #[cfg(feature = "redis")]
+            Self::Redis(limiter) => {
+                let statuses = limiter.peek(key).await.map_err(|_| Unanswered)?;
+                statuses.first().copied().ok_or(Unanswered)
+            }
+        }
+    }
+
+    /// Forgets what `key` has used.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(clippy::unused_async, reason = "Redis is waited for")
+    )]
+    pub(super) async fn reset(&self, key: &[u8]) -> Result<(), Unanswered> {
+        match self {
+            Self::Local(limiter) => {
+                limiter.reset(key);
+                Ok(())
+            }
+            #[cfg(feature = "redis")]
+            Self::Redis(limiter) => limiter.reset(key).await.map_err(|_| Unanswered),
+        }
+    }
+
+    /// Requests that found no place for their key, and shared one.
+    pub(super) fn overflowed(&self) -> u64 {
+        match self {
+            Self::Local(limiter) => limiter.snapshot().overflowed,
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => 0,
+        }
+    }
+}
+
+impl fmt::Display for LimitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MaxKeys(error) => error.fmt(f),
+            #[cfg(feature = "redis")]
+            Self::Redis(error) => error.fmt(f),
+            #[cfg(feature = "redis")]
+            Self::Servers(error) => error.fmt(f),
+            #[cfg(feature = "redis")]
+            Self::Runtime(error) => write!(f, "cannot start the thread for Redis: {error}"),
+        }
+    }
+}
+
+impl Error for LimitError {}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the store of this limit did not answer in time")
+    }
+}
+
+impl Error for Unanswered {}
