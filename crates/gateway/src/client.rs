@@ -63,7 +63,8 @@ impl Peer {
     }
 }
 
-fn address(entry: &[u8]) -> Option<IpAddr> {
+/// The address that an entry of `X-Forwarded-For` begins with.
+pub(crate) fn address(entry: &[u8]) -> Option<IpAddr> {
     let entry = std::str::from_utf8(entry.trim_ascii()).ok()?;
     let address = match entry.parse::<SocketAddr>() {
         Ok(address) => address.ip(),

@@ -164,6 +164,7 @@ pub(crate) struct Upstream {
     #[serde(serialize_with = "show::endpoints")]
     pub(crate) endpoints: Vec<Arc<str>>,
     pub(crate) protocol: Protocol,
+    pub(crate) forwarded: Telling,
     /// Requests at a time on one connection of HTTP/2.
     pub(crate) streams_max: usize,
     #[serde(serialize_with = "show::duration")]
@@ -185,6 +186,21 @@ pub(crate) enum Protocol {
     /// With prior knowledge.
     #[serde(rename = "h2")]
     Http2,
+}
+
+/// In which fields a server is told who asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Telling {
+    /// `X-Forwarded-For`, `-Proto` and `-Host`.
+    #[default]
+    #[serde(rename = "x-forwarded")]
+    Unofficial,
+    /// `Forwarded`, of RFC 7239.
+    #[serde(rename = "forwarded")]
+    Standard,
+    #[serde(rename = "both")]
+    Both,
 }
 
 /// Which requests go to which upstream, and under which limits.

@@ -1,8 +1,11 @@
 //! Makes the request that the upstream gets of the one that the client sent.
 
+mod forwarded;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header, uri};
 use http_body::Body;
 
+use crate::config::Telling;
 use crate::exchange::{Peer, Request, Response};
 use crate::hop_by_hop;
 
@@ -11,10 +14,10 @@ const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Drops what ends here, and tells the upstream who asked.
-pub(crate) fn request(mut request: Request) -> Request {
+pub(crate) fn request(mut request: Request, forwarded: Telling) -> Request {
     hop_by_hop::strip(request.headers_mut());
     let peer = request.body().origin().peer.clone();
-    tell_peer(request.headers_mut(), &peer);
+    tell_peer(request.headers_mut(), &peer, forwarded);
     if request.uri().authority().is_some() {
         let path = request.uri().path_and_query().cloned();
         let path = path.unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
@@ -39,9 +42,24 @@ pub(crate) fn response(mut response: Response) -> Response {
     response
 }
 
-/// Sets `X-Forwarded-For`, `-Proto` and `-Host`. What a client wrote itself is dropped, under any
-/// spelling that a server might take for it; what a trusted peer wrote is kept and added to.
-fn tell_peer(headers: &mut HeaderMap, peer: &Peer) {
+/// Sets `X-Forwarded-For`, `-Proto` and `-Host`, or `Forwarded`, or both. What a client wrote itself
+/// is dropped, under any spelling that a server might take for it; what a trusted peer wrote is kept
+/// and added to.
+fn tell_peer(headers: &mut HeaderMap, peer: &Peer, told: Telling) {
+    if !peer.trusted {
+        drop_claims(headers);
+    }
+    if told != Telling::Unofficial {
+        // Before `X-Forwarded-For` has the peer too.
+        let value = forwarded::value(headers, peer);
+        headers.insert(header::FORWARDED, value);
+    }
+    if told == Telling::Standard {
+        for name in [FOR, PROTO, HOST] {
+            headers.remove(name);
+        }
+        return;
+    }
     let host = headers.get(header::HOST).cloned();
     if peer.trusted {
         let list = joined(headers, &peer.text);
@@ -54,7 +72,6 @@ fn tell_peer(headers: &mut HeaderMap, peer: &Peer) {
         }
         return;
     }
-    drop_claims(headers);
     headers.insert(FOR, peer.text.clone());
     headers.insert(PROTO, HeaderValue::from_static("http"));
     if let Some(host) = host {
@@ -105,6 +122,8 @@ fn is_claim(name: &HeaderName) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn peer(trusted: bool) -> Peer {
@@ -115,13 +134,18 @@ mod tests {
         }
     }
 
-    fn told(fields: &[(&'static str, &'static str)], trusted: bool) -> HeaderMap {
+    fn told(fields: &[(&str, &str)], trusted: bool) -> HeaderMap {
+        told_in(fields, trusted, Telling::Unofficial)
+    }
+
+    fn told_in(fields: &[(&str, &str)], trusted: bool, forwarded: Telling) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_static("a.test"));
         for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_static(value));
+            let name: HeaderName = name.parse().unwrap();
+            headers.append(name, HeaderValue::from_str(value).unwrap());
         }
-        tell_peer(&mut headers, &peer(trusted));
+        tell_peer(&mut headers, &peer(trusted), forwarded);
         headers
     }
 
@@ -163,5 +187,27 @@ mod tests {
         );
         assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["x-forwarded-host"], "a.test");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_a_stranger_writes_is_told(
+            fields in proptest::collection::vec(
+                ("(x[-_.])?forwarded([-_.](for|proto|host|by|x))?|x[-_.]real[-_.]ip", "[ -~]{0,20}"),
+                0..6,
+            ),
+            told in prop_oneof![
+                Just(Telling::Unofficial), Just(Telling::Standard), Just(Telling::Both),
+            ],
+        ) {
+            let fields: Vec<_> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
+            // What is no claim stays.
+            let others = |name: &str| {
+                let name = name.replace(['_', '.'], "-");
+                name != "forwarded" && name != "x-real-ip" && !name.starts_with("x-forwarded-")
+            };
+            let kept: Vec<_> = fields.iter().copied().filter(|(name, _)| others(name)).collect();
+            prop_assert_eq!(told_in(&fields, false, told), told_in(&kept, false, told));
+        }
     }
 }

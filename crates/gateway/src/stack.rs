@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tower::{Service, ServiceBuilder, service_fn};
 
 use crate::body_limit::BodyLimitLayer;
-use crate::config;
+use crate::config::{self, Telling};
 use crate::exchange::{Request, Response};
 use crate::forward;
 use crate::limit::{Limit, LimitsLayer};
@@ -30,7 +30,8 @@ pub(crate) fn gateway(
     let routes = routes.map(|(config, limits)| {
         let upstream = upstreams[config.upstream].clone();
         let recorder = worker.recorder(&config.id);
-        route(config, limits, recorder, upstream)
+        let forwarded = snapshot.config.upstreams[config.upstream].forwarded;
+        route(config, limits, forwarded, recorder, upstream)
     });
     let table = Table::new(&config.routes).with_encoded_slash(config.listen.encoded_slash);
     let unmatched = worker.recorder(&Arc::from(config::UNMATCHED));
@@ -46,6 +47,7 @@ pub(crate) fn gateway(
 fn route(
     config: &config::Route,
     limits: &[Limit],
+    forwarded: Telling,
     recorder: Arc<Recorder>,
     upstream: Arc<Upstream>,
 ) -> impl GatewayService + use<> {
@@ -58,7 +60,7 @@ fn route(
         .map_response(move |response| rewrites.response(response))
         .option_layer(limits)
         .layer(BodyLimitLayer::new(config.bodies))
-        .map_request(forward::request)
+        .map_request(move |request| forward::request(request, forwarded))
         .map_request(move |request| rewrite.request(request))
         .map_response(forward::response)
         .service(service_fn(move |request| {

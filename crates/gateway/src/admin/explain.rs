@@ -7,7 +7,7 @@ use serde::Serialize;
 use stanchion_ratelimit::MissingKey;
 
 use crate::client::Clients;
-use crate::config::{Config, FieldEdits, HostPattern, Limit, Route, missing_word};
+use crate::config::{Config, FieldEdits, HostPattern, Limit, Route, Telling, missing_word};
 use crate::exchange::Peer;
 use crate::limit::{LimitKey, NO_KEY, Tiers};
 use crate::problem::Problem;
@@ -97,7 +97,8 @@ pub(super) fn explain<'a>(config: &'a Config, question: Question) -> Explanation
             }
         }
         if answer.is_none() {
-            steps.push(Step::new("fields", None, fields(peer.trusted)));
+            let forwarded = config.upstreams[route.upstream].forwarded;
+            steps.push(Step::new("fields", None, fields(peer.trusted, forwarded)));
             if let Some(prefix) = &route.strip_prefix {
                 let sent = stripped(request.uri(), prefix);
                 let sent = sent.as_ref().map_or(path, Uri::path);
@@ -146,13 +147,17 @@ fn request_id(trusted: bool) -> String {
     does.to_owned()
 }
 
-fn fields(trusted: bool) -> String {
-    let does = if trusted {
-        "drops hop-by-hop fields, adds to the trusted peer's x-forwarded-*"
-    } else {
-        "drops hop-by-hop fields and the client's own x-forwarded-*, sets them"
+fn fields(trusted: bool, forwarded: Telling) -> String {
+    let names = match forwarded {
+        Telling::Unofficial => "x-forwarded-*",
+        Telling::Standard => "forwarded",
+        Telling::Both => "x-forwarded-* and forwarded",
     };
-    does.to_owned()
+    if trusted {
+        format!("drops hop-by-hop fields, adds to what the trusted peer says in {names}")
+    } else {
+        format!("drops hop-by-hop fields and the client's own x-forwarded-*, sets {names}")
+    }
 }
 
 /// Names alone: a value may be a secret between the gateway and the server.
@@ -356,7 +361,7 @@ mod tests {
                 "limit address: admits 200/s for this key, else answers 429",
                 "limit plan: admits 100/m burst 20 for this key, else answers 429",
                 "limit x-tenant: has no key, so it shares 1/s with all others without one",
-                "fields null: drops hop-by-hop fields and the client's own x-forwarded-*, sets them",
+                "fields null: drops hop-by-hop fields and the client's own x-forwarded-*, sets x-forwarded-*",
                 "upstream a: sends to a.test:80, b.test:81 in turn",
             ]
         );

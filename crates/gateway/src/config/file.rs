@@ -25,7 +25,7 @@ use super::text::{
 };
 use super::{
     Admin, BodyLimits, Config, EncodedSlash, HostPattern, Listen, LogTarget, Overrides, Protocol,
-    Route, Shutdown, UNMATCHED, Upstream,
+    Route, Shutdown, Telling, UNMATCHED, Upstream,
 };
 use limits::{Known, LimitTable, RedisTable, TierTable};
 
@@ -91,6 +91,8 @@ struct UpstreamTable {
     endpoints: Spanned<Vec<Text<Endpoint>>>,
     #[serde(default)]
     protocol: Protocol,
+    #[serde(default)]
+    forwarded: Telling,
     streams_max: Option<Spanned<usize>>,
     connect_timeout: Option<Written<Duration>>,
     response_timeout: Option<Written<Duration>>,
@@ -269,6 +271,7 @@ impl Reader<'_> {
             connect_timeout: self.duration(table.connect_timeout, SECOND, WAIT),
             response_timeout: self.duration(table.response_timeout, 30 * SECOND, WAIT),
             protocol: table.protocol,
+            forwarded: table.forwarded,
             streams_max: self.number(table.streams_max, 100, 1..=10_000),
             connections_max,
             idle_max: self.number(table.idle_max, idle_max, 0..=connections_max),

@@ -255,7 +255,7 @@ mod tests {
                 "sha256:8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480D7A",
             ]
             upstream.a.endpoints = ["http://a.test", "http://[::1]:9001"]
-            upstream.b.endpoints = ["http://b.test:8080"]
+            upstream.b = { endpoints = ["http://b.test:8080"], forwarded = "both" }
             [[route]]
             id = "x"
             host = "*.a.test"
@@ -277,6 +277,8 @@ mod tests {
         assert_eq!(shown["admin"]["token_file"], "/run/token");
         assert_eq!(shown["admin"]["hosts"][0], "a.test");
         assert_eq!(shown["upstream"]["a"]["endpoints"][0], "http://a.test:80");
+        assert_eq!(shown["upstream"]["a"]["forwarded"], "x-forwarded");
+        assert_eq!(shown["upstream"]["b"]["forwarded"], "both");
         let route = &shown["route"][0];
         assert_eq!(
             (&route["host"], &route["upstream"]),

@@ -132,6 +132,56 @@ fn a_trusted_peers_word_is_passed_on() {
 }
 
 #[test]
+fn the_origin_is_told_in_the_fields_that_its_upstream_asks_for() {
+    let origin = Origin::saying("hello");
+    let own = "for=127.0.0.1;host=\"a.test:81\";proto=http";
+    let after = format!("for=203.0.113.9;proto=https, {own}");
+    for (upstream, listen, forwarded, x_forwarded) in [
+        ("", "", None, Some("127.0.0.1")),
+        ("forwarded = \"forwarded\"", "", Some(own), None),
+        ("forwarded = \"both\"", "", Some(own), Some("127.0.0.1")),
+        (
+            "forwarded = \"both\"",
+            "trusted = [\"127.0.0.1\"]",
+            Some(&*after),
+            Some("203.0.113.9, 127.0.0.1"),
+        ),
+        (
+            "forwarded = \"forwarded\"",
+            "trusted = [\"127.0.0.1\"]",
+            Some(&*after),
+            None,
+        ),
+    ] {
+        let setup = Setup {
+            upstream,
+            listen,
+            ..Setup::default()
+        };
+        let gateway = setup.start(&[origin.url()]);
+        let fields = [
+            "host: a.test:81",
+            "x-forwarded-for: 203.0.113.9",
+            "x-forwarded-proto: https",
+        ];
+        // Nobody who is trusted wrote this one.
+        let claim = ["forwarded: for=evil"];
+        let claim = if listen.is_empty() { &claim[..] } else { &[] };
+        let reply = client(&gateway).get("/", &[&fields[..], claim].concat());
+        assert_eq!(reply.status, 200);
+        let request = origin.last_request();
+        assert_eq!(request.field("forwarded"), forwarded, "{upstream} {listen}");
+        let found = request.field("x-forwarded-for");
+        assert_eq!(found, x_forwarded, "{upstream} {listen}");
+        for name in ["x-forwarded-proto", "x-forwarded-host"] {
+            let found = request.field(name);
+            assert_eq!(found.is_some(), x_forwarded.is_some(), "{name} {upstream}");
+        }
+        gateway.shutdown();
+    }
+}
+
+#[test]
 fn other_fields_pass_in_their_order_and_number() {
     let origin = Origin::start(|_, wire| {
         wire.write(
