@@ -97,7 +97,7 @@ impl Breaker {
     /// # Complexity
     ///
     /// O(1), no allocation; a lock only while half-open, and at the turn of a state.
-    #[inline]
+    #[inline(always)]
     pub fn try_acquire(&self) -> Result<Permit<'_>, Rejected> {
         let token = self.shared.admit()?;
         Ok(Permit::new(&self.shared, token))

@@ -25,12 +25,6 @@ pub(crate) struct Overdue {
     leftovers: AtomicU64,
 }
 
-/// Where a call was counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
-    tag: u64,
-}
-
 const SLICES: u64 = 16;
 const SLOTS: u64 = 2 * SLICES;
 const COUNT_BITS: u32 = 24;
@@ -50,9 +44,10 @@ impl Overdue {
         }
     }
 
-    /// Counts a call that begins. Tells also whether it is the first of its slice: then it is time
-    /// to look at those that hang.
-    pub(crate) fn enter(&self, generation: u64, now: Instant) -> (Place, bool) {
+    /// Counts a call that begins. Tells the moment at which it is counted to have begun: that of
+    /// another thread's clock, where its place shows a later slice already. Tells also whether it
+    /// is the first of its slice: then it is time to look at those that hang.
+    pub(crate) fn enter(&self, generation: u64, now: Instant) -> (Instant, bool) {
         let slice = now.as_nanos() / self.width;
         let tag = tag(generation, slice);
         let slot = &self.slots[usize::try_from(slice % SLOTS).unwrap_or(0)];
@@ -61,28 +56,35 @@ impl Overdue {
         loop {
             let found = word >> COUNT_BITS;
             let later = found >> 28 == tag >> 28 && is_later(found, tag);
-            let (tag, next, turned) = if found == tag || later {
-                (found, word + 1, false)
+            let turned = found != tag && !later;
+            let next = if turned {
+                tag << COUNT_BITS | 1
             } else {
-                (tag, tag << COUNT_BITS | 1, true)
+                word + 1
             };
             match slot.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => {
                     if turned && found >> 28 == tag >> 28 {
                         self.move_leftovers(generation, word & COUNT);
                     }
-                    return (Place { tag }, turned);
+                    if !later {
+                        return (now, turned);
+                    }
+                    let ahead = found.wrapping_sub(tag) & SLICE;
+                    return (Instant::from_nanos((slice + ahead) * self.width), false);
                 }
                 Err(changed) => word = changed,
             }
         }
     }
 
-    /// Counts a call no more that was counted at `place` in `generation`.
-    pub(crate) fn leave(&self, generation: u64, place: Place) {
-        let slot = &self.slots[usize::try_from((place.tag & SLICE) % SLOTS).unwrap_or(0)];
+    /// Counts a call no more that was counted to have begun at that moment in `generation`.
+    pub(crate) fn leave(&self, generation: u64, counted_at: Instant) {
+        let slice = counted_at.as_nanos() / self.width;
+        let tag = tag(generation, slice);
+        let slot = &self.slots[usize::try_from(slice % SLOTS).unwrap_or(0)];
         let mut word = slot.load(Ordering::Relaxed);
-        while word >> COUNT_BITS == place.tag {
+        while word >> COUNT_BITS == tag {
             match slot.compare_exchange_weak(word, word - 1, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(changed) => word = changed,
@@ -182,16 +184,16 @@ mod tests {
             let overdue = Overdue::new(Duration::from_nanos(threshold));
             let (mut generation, mut now) = (1, 5000);
             overdue.begin(generation);
-            let mut calls: Vec<(u64, u64, Place)> = Vec::new();
+            let mut calls: Vec<(u64, u64, Instant)> = Vec::new();
             for step in steps {
                 match step {
                     Step::Enter => {
-                        let (place, _) = overdue.enter(generation, Instant::from_nanos(now));
-                        calls.push((generation, now, place));
+                        let (at, _) = overdue.enter(generation, Instant::from_nanos(now));
+                        calls.push((generation, now, at));
                     }
                     Step::Leave(which) if !calls.is_empty() => {
-                        let (generation, _, place) = calls.swap_remove(which % calls.len());
-                        overdue.leave(generation, place);
+                        let (generation, _, at) = calls.swap_remove(which % calls.len());
+                        overdue.leave(generation, at);
                     }
                     Step::Leave(_) => {}
                     Step::Wait(nanos) => now += nanos,

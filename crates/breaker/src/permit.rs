@@ -32,7 +32,7 @@ impl<'a> Permit<'a> {
     }
 
     /// Tells how the call went. Of a call that began in another state it only goes to the metrics.
-    #[inline]
+    #[inline(always)]
     pub fn record(self, outcome: Outcome) {
         self.shared.finish(self.token, outcome, None);
         mem::forget(self);

@@ -29,6 +29,31 @@ pub enum State {
     MetricsOnly,
 }
 
+impl State {
+    /// In three bits.
+    pub(crate) const fn code(self) -> u64 {
+        match self {
+            Self::Closed => 0,
+            Self::Open => 1,
+            Self::HalfOpen => 2,
+            Self::ForcedOpen => 3,
+            Self::Disabled => 4,
+            Self::MetricsOnly => 5,
+        }
+    }
+
+    pub(crate) const fn from_code(code: u64) -> Self {
+        match code {
+            0 => Self::Closed,
+            1 => Self::Open,
+            2 => Self::HalfOpen,
+            3 => Self::ForcedOpen,
+            4 => Self::Disabled,
+            _ => Self::MetricsOnly,
+        }
+    }
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -65,7 +90,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// In one word: the kind in the upper half, its number in the lower.
+    /// In one word: the number in the upper half, the kind in bits 15–8, and nothing below.
     pub(crate) fn pack(self) -> u64 {
         let (kind, number) = match self {
             Self::FailureRate(rate) => (0, rate.to_bits()),
@@ -77,16 +102,12 @@ impl Cause {
             Self::TrialsTimedOut => (6, 0),
             Self::ByHand => (7, 0),
         };
-        kind << 32 | u64::from(number)
+        u64::from(number) << 32 | kind << 8
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the lower half is the number"
-    )]
     pub(crate) fn unpack(word: u64) -> Self {
-        let number = word as u32;
-        match word >> 32 {
+        let number = (word >> 32) as u32;
+        match word >> 8 & 0xff {
             0 => Self::FailureRate(f32::from_bits(number)),
             1 => Self::SlowRate(f32::from_bits(number)),
             2 => Self::ConsecutiveFailures(number),

@@ -7,7 +7,7 @@ mod time;
 use stanchion_core::Instant;
 
 use crate::config::{Config, WindowKind};
-use count::CountWindow;
+pub(crate) use count::CountWindow;
 use stripes::Stripes;
 
 /// How a call went, as a window keeps it.
@@ -82,7 +82,6 @@ impl SharedWindow {
     /// `None` where it cannot: after most good calls.
     ///
     /// `now` is asked for by windows of time only.
-    #[inline]
     pub(crate) fn record(
         &self,
         generation: u64,

@@ -107,6 +107,7 @@ fn config() -> Config {
     Config::new(Window::calls(100).expect("a valid window"))
 }
 
+#[inline(always)]
 fn succeeds(breaker: &Breaker) -> bool {
     match breaker.try_acquire() {
         Ok(permit) => {

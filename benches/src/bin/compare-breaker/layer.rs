@@ -62,7 +62,7 @@ fn closed(name: &'static str, unit: Unit, way: Way) -> Case {
 /// Ours answers with a closure; the peer, which can only fail or box a future, fails.
 fn open(name: &'static str, unit: Unit, way: Way) -> Case {
     Case::new(name, unit)
-        .with(Contestant::ours("stanchion", way.measure(stanchion_open)).must(way.target(10.0)))
+        .with(Contestant::ours("stanchion", way.measure(stanchion_open)).must(way.target(8.0)))
         .with(Contestant::peer(
             "tower-resilience",
             way.measure(|| resilience(true)),

@@ -47,6 +47,7 @@ pub(crate) fn recloser() -> Recloser {
     Recloser::custom().closed_len(100).open_wait(HOUR).build()
 }
 
+#[inline(always)]
 pub(crate) fn call_recloser(recloser: &Recloser, good: bool) -> bool {
     recloser.call(|| good.then_some(()).ok_or(())).is_ok()
 }
@@ -66,6 +67,7 @@ pub(crate) fn failsafe_streak() -> StateMachine<ConsecutiveFailures<backoff::Con
     Config::new().failure_policy(policy).build()
 }
 
+#[inline(always)]
 pub(crate) fn call_failsafe(breaker: &impl failsafe::CircuitBreaker, good: bool) -> bool {
     breaker.call(|| good.then_some(()).ok_or(())).is_ok()
 }
@@ -93,6 +95,7 @@ pub(crate) fn resilience_time() -> CircuitBreaker<Echo, DefaultClassifier> {
 
 /// Calls `service` in a loop, as one connection would: the same instance, made ready each time.
 /// What is pending is polled again at once. Returns how many were answered.
+#[inline(always)]
 pub(crate) fn drive<S: Service<bool, Response = ()>>(service: &mut S, calls: u64) -> u64 {
     let mut answered = 0;
     for _ in 0..calls {
@@ -102,6 +105,7 @@ pub(crate) fn drive<S: Service<bool, Response = ()>>(service: &mut S, calls: u64
 }
 
 /// Makes one call to its end.
+#[inline(always)]
 pub(crate) fn call<S: Service<bool, Response = ()>>(service: &mut S, good: bool) -> bool {
     let mut context = Context::from_waker(Waker::noop());
     while service.poll_ready(&mut context).is_pending() {}

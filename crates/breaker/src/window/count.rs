@@ -96,24 +96,36 @@ impl CountWindow {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn record(&self, generation: u64, kind: Kind) -> Option<Counts> {
         // AcqRel: see `settled`.
         let index = self.next.0.fetch_add(1, Ordering::AcqRel);
         let slot = &self.slots[self.place(index)];
         let kind_bits = u32::from(kind.failed) * FAILED + u32::from(kind.slow) * SLOW;
         let value = tag(generation) << TAG_SHIFT | kind_bits;
-        if slot.load(Ordering::Relaxed) != value {
-            self.change(slot, value);
-        }
         // Relaxed: a window begins before its generation is published, and calls follow that. A
         // call that comes a generation late has an index before the start, and holds nothing.
         let start = self.start.load(Ordering::Relaxed);
-        let held = index.wrapping_sub(start).wrapping_add(1);
-        if kind.is_good() && held != self.min {
+        let due = !kind.is_good() || index.wrapping_sub(start).wrapping_add(1) == self.min;
+        if slot.load(Ordering::Relaxed) == value && !due {
             return None;
         }
-        Some(self.settled(generation))
+        self.record_with_care(generation, slot, value, due)
+    }
+
+    /// The slot changes, or the window has to tell what it holds.
+    #[inline(never)]
+    fn record_with_care(
+        &self,
+        generation: u64,
+        slot: &AtomicU32,
+        value: u32,
+        due: bool,
+    ) -> Option<Counts> {
+        if slot.load(Ordering::Relaxed) != value {
+            self.change(slot, value);
+        }
+        due.then(|| self.settled(generation))
     }
 
     /// Index modulo size, by a subtraction for all but one call of a round.
@@ -131,6 +143,7 @@ impl CountWindow {
     }
 
     #[cold]
+    #[inline(never)]
     fn next_lap(&self, index: u64) -> u64 {
         let place = index % self.size;
         self.lap.store(index - place, Ordering::Relaxed);
