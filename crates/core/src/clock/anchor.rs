@@ -1,14 +1,18 @@
 //! Turns a processor's counter into nanoseconds that keep pace with the kernel's clock.
 //!
 //! The counter ticks at a rate that is known only roughly, so the conversion is a straight line
-//! that is drawn anew about once a second. A new line starts exactly where the old one stands (one
-//! nanosecond on, against rounding), never below it, and leans just enough to meet the kernel's
-//! clock again. So no reader ever sees a step back, and the error does not accumulate.
+//! that is drawn anew about once a second. A new line starts exactly where the old one stands (two
+//! nanoseconds on, against rounding), never below it, and leans just enough to meet the kernel's
+//! clock again. So no reader ever sees a step back, and the error does not accumulate. The lean is
+//! meant for its second: where nobody reads for longer, the line goes on straight.
 //!
 //! A line is published through two slots and a generation. Generation `g` stands in slot `g % 2`,
 //! and the slot is written again only after `g + 1` was published. A reader takes the generation,
 //! the line, the counter, and then the generation once more: unchanged means that the line was
 //! whole and still in force when the counter was read. Readers never wait for a writer.
+//!
+//! A line holds until it is due, whatever was published since (nothing is, before), so a thread keeps
+//! the one that it read last, and looks here about once a second.
 
 use crate::sync::{AtomicBool, AtomicU64, Ordering, fence};
 
@@ -21,37 +25,79 @@ const LEAN_PER_MILLION: u64 = 40;
 /// An error beyond this is not drift (the machine slept, or was moved): it is not leaned away.
 const JUMP_NS: u64 = 1_000_000;
 
-/// A straight line from ticks to nanoseconds.
+/// A line from ticks to nanoseconds, with a bend where the next one is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Line {
-    /// The tick at which the line starts.
-    start_tick: u64,
-    /// Nanoseconds at `start_tick`.
-    start_ns: u64,
+    /// Nanoseconds at tick 0, if the line went back that far; modulo 2⁶⁴.
+    offset: u64,
     /// Nanoseconds per tick, times 2³².
     slope: u64,
     /// The tick from which a new line is due.
     due_tick: u64,
+    /// The slope from there on: the measured one, without a lean.
+    straight: u64,
 }
 
 impl Line {
-    /// The line through (`tick`, `ns`) with `slope`, due again after `valid_ns`.
-    pub(super) fn new(tick: u64, ns: u64, slope: u64, valid_ns: u64) -> Self {
+    /// The line through (`tick`, `ns`) with `slope`, due again after `valid_ns`, and `straight` from
+    /// there on.
+    pub(super) fn new(tick: u64, ns: u64, slope: u64, valid_ns: u64, straight: u64) -> Self {
         let valid_ticks = (u128::from(valid_ns) << FRACTION_BITS) / u128::from(slope.max(1));
         Self {
-            start_tick: tick,
-            start_ns: ns,
+            offset: ns.wrapping_sub(scaled(tick, slope)),
             slope,
             due_tick: tick.saturating_add(u64::try_from(valid_ticks).unwrap_or(u64::MAX)),
+            straight,
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "wraps after 584 years")]
+    /// The nanoseconds at a tick.
+    ///
+    /// A tick that was taken a moment before the line's start, as a processor may that runs ahead
+    /// of its orders, reads on the line drawn backwards: as good as on the one before.
+    #[inline]
     fn at(&self, tick: u64) -> u64 {
-        let ticks = tick.saturating_sub(self.start_tick);
-        let ns = (u128::from(ticks) * u128::from(self.slope)) >> FRACTION_BITS;
-        self.start_ns.wrapping_add(ns as u64)
+        if tick < self.due_tick {
+            self.leaning(tick)
+        } else {
+            self.beyond(tick)
+        }
     }
+
+    #[inline]
+    fn leaning(&self, tick: u64) -> u64 {
+        self.offset.wrapping_add(scaled(tick, self.slope))
+    }
+
+    /// The nanoseconds at a tick before the next line is due; `None` from there on.
+    #[inline]
+    pub(super) fn before_due(&self, tick: u64) -> Option<u64> {
+        (tick < self.due_tick).then(|| self.leaning(tick))
+    }
+
+    /// A line that is due at once.
+    pub(super) const fn none() -> Self {
+        Self {
+            offset: 0,
+            slope: 0,
+            due_tick: 0,
+            straight: 0,
+        }
+    }
+
+    #[cold]
+    fn beyond(&self, tick: u64) -> u64 {
+        let since = tick.saturating_sub(self.due_tick);
+        self.leaning(self.due_tick)
+            .wrapping_add(scaled(since, self.straight))
+    }
+}
+
+/// `ticks` in nanoseconds, modulo 2⁶⁴ (584 years).
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "wraps after 584 years")]
+fn scaled(ticks: u64, slope: u64) -> u64 {
+    ((u128::from(ticks) * u128::from(slope)) >> FRACTION_BITS) as u64
 }
 
 /// One reading of the counter and of the kernel's clock at the same moment.
@@ -91,7 +137,7 @@ impl Pace {
                 self,
             );
         }
-        let ours = old.at(sample.tick).wrapping_add(1);
+        let ours = old.at(sample.tick).wrapping_add(2);
         let truth = sample.kernel_ns.wrapping_sub(self.offset);
         let behind = truth.saturating_sub(ours);
         let ahead = ours.saturating_sub(truth);
@@ -106,7 +152,8 @@ impl Pace {
             // that time says nothing; keep the slope. Stepping on is harmless, stepping back is not.
             let start = ours.max(truth);
             pace.offset = sample.kernel_ns.wrapping_sub(start);
-            return (Line::new(sample.tick, start, old.slope, LINE_NS), pace);
+            let slope = old.straight;
+            return (Line::new(sample.tick, start, slope, LINE_NS, slope), pace);
         }
         let lean = |error: u64| {
             let most = LINE_NS / 1_000_000 * LEAN_PER_MILLION;
@@ -114,7 +161,8 @@ impl Pace {
         };
         let slope = measured + lean(behind) - lean(ahead);
         let slope = u64::try_from(slope).unwrap_or(old.slope).max(1);
-        (Line::new(sample.tick, ours, slope, LINE_NS), pace)
+        let straight = u64::try_from(measured).unwrap_or(old.straight).max(1);
+        (Line::new(sample.tick, ours, slope, LINE_NS, straight), pace)
     }
 }
 
@@ -128,19 +176,19 @@ pub(super) struct Published {
 
 #[derive(Debug)]
 struct Slot {
-    start_tick: AtomicU64,
-    start_ns: AtomicU64,
+    offset: AtomicU64,
     slope: AtomicU64,
     due_tick: AtomicU64,
+    straight: AtomicU64,
 }
 
 impl Slot {
     fn new(line: &Line) -> Self {
         Self {
-            start_tick: AtomicU64::new(line.start_tick),
-            start_ns: AtomicU64::new(line.start_ns),
+            offset: AtomicU64::new(line.offset),
             slope: AtomicU64::new(line.slope),
             due_tick: AtomicU64::new(line.due_tick),
+            straight: AtomicU64::new(line.straight),
         }
     }
 
@@ -148,18 +196,18 @@ impl Slot {
     #[inline]
     fn load(&self) -> Line {
         Line {
-            start_tick: self.start_tick.load(Ordering::Relaxed),
-            start_ns: self.start_ns.load(Ordering::Relaxed),
+            offset: self.offset.load(Ordering::Relaxed),
             slope: self.slope.load(Ordering::Relaxed),
             due_tick: self.due_tick.load(Ordering::Relaxed),
+            straight: self.straight.load(Ordering::Relaxed),
         }
     }
 
     fn store(&self, line: &Line) {
-        self.start_tick.store(line.start_tick, Ordering::Relaxed);
-        self.start_ns.store(line.start_ns, Ordering::Relaxed);
+        self.offset.store(line.offset, Ordering::Relaxed);
         self.slope.store(line.slope, Ordering::Relaxed);
         self.due_tick.store(line.due_tick, Ordering::Relaxed);
+        self.straight.store(line.straight, Ordering::Relaxed);
     }
 }
 
@@ -172,9 +220,8 @@ impl Published {
         }
     }
 
-    /// The nanoseconds now, and whether a new line is due.
-    #[inline]
-    pub(super) fn read(&self, counter: impl Fn() -> u64) -> (u64, bool) {
+    /// The nanoseconds now, and the line that says so.
+    pub(super) fn read(&self, counter: impl Fn() -> u64) -> (u64, Line) {
         loop {
             // Acquire pairs with the Release store in `publish`: the line of this generation is whole.
             let generation = self.generation.load(Ordering::Acquire);
@@ -184,7 +231,7 @@ impl Published {
             // the load below would see a later generation.
             fence(Ordering::Acquire);
             if self.generation.load(Ordering::Relaxed) == generation {
-                return (line.at(tick), tick >= line.due_tick);
+                return (line.at(tick), line);
             }
         }
     }
@@ -232,7 +279,7 @@ mod tests {
             kernel_ns: 77,
         };
         let mut pace = Pace::new(first);
-        let mut line = Line::new(first.tick, 0, slope, 10_000_000);
+        let mut line = Line::new(first.tick, 0, slope, 10_000_000, slope);
         let mut now = 0;
         steps
             .iter()
@@ -280,7 +327,7 @@ mod tests {
             tick: 0,
             kernel_ns: 0,
         };
-        let line = Line::new(0, 0, 1 << 32, second);
+        let line = Line::new(0, 0, 1 << 32, second, 1 << 32);
         // The counter counted an hour that the kernel did not.
         let hour = 3_600 * second;
         let sample = Sample {
@@ -295,6 +342,37 @@ mod tests {
             kernel_ns: 2 * second,
         };
         let (next, _) = pace.next_line(&line, later);
-        assert_eq!(next.at(later.tick) - line.at(sample.tick), second + 1);
+        assert_eq!(next.at(later.tick) - line.at(sample.tick), second + 2);
+    }
+
+    proptest! {
+        /// A line that leans must not lean on while nobody reads: after an hour that would be a
+        /// tenth of a second.
+        #[test]
+        fn the_first_second_after_a_rest_is_a_second(
+            ppm in -300_i64..300,
+            guess in -100_i64..100,
+            busy in prop::collection::vec(1_000_000_u64..5_000_000, 100..1_000),
+            rests in prop::collection::vec(1_u64..3_600, 1..4),
+        ) {
+            let second = 1_000_000_000;
+            let mut steps = busy;
+            for rest in &rests {
+                steps.push(rest * second);
+                steps.extend([second / 100; 300]);
+            }
+            let reads = follow(ppm, guess, &steps);
+            for pair in reads.windows(2) {
+                prop_assert!(pair[0].1 <= pair[1].1);
+            }
+            // From the first reading after a rest on, over one second.
+            for (a, b) in reads.iter().zip(reads.iter().skip(100)) {
+                let (true_span, span) = (b.0 - a.0, b.1 - a.1);
+                if true_span == second && a.0 > 100_000_000 {
+                    let error = span.abs_diff(true_span);
+                    prop_assert!(error <= true_span / 20_000 + 20, "{span} for {true_span}");
+                }
+            }
+        }
     }
 }

@@ -5,10 +5,9 @@
     reason = "the one place that reads the machine's clocks"
 )]
 
-use std::sync::OnceLock;
+use std::cell::Cell;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
-
-use std::sync::Mutex;
 
 use super::Instant;
 use super::anchor::{Line, Pace, Published, Sample};
@@ -18,11 +17,20 @@ const CLOCK_SOURCE: &str = "/sys/devices/system/clocksource/clocksource0/current
 /// The first line rests on a short calibration, so it is drawn anew soon.
 const FIRST_LINE_NS: u64 = 10_000_000;
 
-/// The calibration of this process's clock, the one thing about time that is process-wide.
-static TIME: OnceLock<Time> = OnceLock::new();
+/// The calibration of this process's clock, the one thing about time that is process-wide. It
+/// stands here itself and not behind a pointer, which each reading would have to follow.
+static COUNTER: OnceLock<Counter> = OnceLock::new();
+/// Which source it is, once that is known.
+static SOURCE: OnceLock<Source> = OnceLock::new();
 
-enum Time {
-    Counter(Box<Counter>),
+thread_local! {
+    /// The line that this thread read last. It holds until it is due.
+    static LINE: Cell<Line> = const { Cell::new(Line::none()) };
+}
+
+enum Source {
+    /// [`COUNTER`].
+    Counter,
     Std(std::time::Instant),
 }
 
@@ -35,9 +43,18 @@ struct Counter {
 
 #[inline]
 pub(super) fn now() -> Instant {
-    match TIME.get_or_init(calibrate) {
-        Time::Counter(counter) => counter.now(),
-        Time::Std(origin) => {
+    match COUNTER.get() {
+        Some(counter) => counter.now(),
+        None => first_or_std(),
+    }
+}
+
+/// Calibrates, if nobody has; reads the standard library's clock where that is the source.
+#[cold]
+fn first_or_std() -> Instant {
+    match SOURCE.get_or_init(choose) {
+        Source::Counter => COUNTER.get_or_init(Counter::calibrate).now(),
+        Source::Std(origin) => {
             Instant::from_nanos(u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
         }
     }
@@ -50,14 +67,13 @@ pub(super) fn unix_time() -> Duration {
         .unwrap_or_default()
 }
 
-#[cold]
-fn calibrate() -> Time {
+fn choose() -> Source {
     let trusted = std::fs::read_to_string(CLOCK_SOURCE)
         .is_ok_and(|source| matches!(source.trim(), "tsc" | "arch_sys_counter"));
     if trusted {
-        Time::Counter(Box::new(Counter::calibrate()))
+        Source::Counter
     } else {
-        Time::Std(std::time::Instant::now())
+        Source::Std(std::time::Instant::now())
     }
 }
 
@@ -71,7 +87,7 @@ impl Counter {
         };
         // Nanoseconds in 2³² ticks are nanoseconds per tick times 2³².
         let slope = ticks.delta_as_nanos(0, 1 << 32);
-        let line = Line::new(first.tick, 0, slope, FIRST_LINE_NS);
+        let line = Line::new(first.tick, 0, slope, FIRST_LINE_NS, slope);
         Self {
             ticks,
             origin,
@@ -82,14 +98,26 @@ impl Counter {
 
     #[inline]
     fn now(&self) -> Instant {
-        let (nanos, due) = self.published.read(|| self.ticks.raw());
-        if due {
+        let tick = self.ticks.raw();
+        let nanos = LINE.with(|line| line.get().before_due(tick));
+        nanos.map_or_else(|| self.now_on_next_line(), Instant::from_nanos)
+    }
+
+    /// The time by the line in force; by a new one, if that is due.
+    #[cold]
+    #[inline(never)]
+    fn now_on_next_line(&self) -> Instant {
+        let read = || self.published.read(|| self.ticks.raw());
+        let (_, line) = read();
+        if line.before_due(self.ticks.raw()).is_none() {
             self.redraw();
         }
+        // If another thread is still drawing, by the old line, which goes on straight.
+        let (nanos, line) = read();
+        LINE.set(line);
         Instant::from_nanos(nanos)
     }
 
-    #[cold]
     fn redraw(&self) {
         self.published.redraw(|old| {
             let mut pace = self

@@ -13,16 +13,16 @@ const LINES: [Line; 3] = [line(0, 10), line(5, 100), line(70, 10_000)];
 
 const fn line(start_tick: u64, start_ns: u64) -> Line {
     Line {
-        start_tick,
-        start_ns,
+        offset: start_ns.wrapping_sub(start_tick),
         slope: 1 << FRACTION_BITS,
         due_tick: start_tick,
+        straight: 1 << FRACTION_BITS,
     }
 }
 
 /// Which line this reads as.
-fn place_of(read: (u64, bool)) -> usize {
-    let reads_as = |line: &Line| (line.at(TICK), TICK >= line.due_tick) == read;
+fn place_of(read: (u64, Line)) -> usize {
+    let reads_as = |line: &Line| (line.at(TICK), *line) == read;
     LINES
         .iter()
         .position(reads_as)
@@ -115,11 +115,8 @@ fn time_does_not_go_back_over_two_redraws() {
         for slope in [2 << FRACTION_BITS, 1 << (FRACTION_BITS - 1)] {
             published.redraw(|old| {
                 let start_tick = ticks.fetch_add(100, Ordering::Relaxed) + 100;
-                let start_ns = old.at(start_tick) + 1;
-                Line {
-                    slope,
-                    ..line(start_tick, start_ns)
-                }
+                let start_ns = old.at(start_tick) + 2;
+                Line::new(start_tick, start_ns, slope, 0, slope)
             });
         }
         reader.join().unwrap();
