@@ -5,6 +5,7 @@ use stanchion_core::Instant;
 
 use crate::cell::{Cell, Claim};
 use crate::gcra::{DEBT_MAX, Decision, Gcra};
+use crate::status::Detour;
 use crate::sync::{AtomicU64, Ordering};
 use crate::{Inherit, LeakyBucket, Policy, Quota, Rejected, Status};
 
@@ -17,7 +18,7 @@ pub(crate) struct Bucket {
     cell: Cell,
     /// [`Gcra::to_words`], the furthest that who waits may be ahead of now, in units, and the
     /// highest cost that can be waited for. Written only while the cell's stamp says so.
-    quota: [AtomicU64; 6],
+    quota: [AtomicU64; 7],
     /// The quota as it was given; who changes it holds the lock.
     policy: Mutex<Policy>,
 }
@@ -47,9 +48,10 @@ impl Terms {
         }
     }
 
-    fn to_words(self) -> [u64; 6] {
-        let [units, step, tolerance, burst] = self.gcra.to_words();
-        [units, step, tolerance, burst, self.wait_max, self.cost_max]
+    fn to_words(self) -> [u64; 7] {
+        let [scale, shift, step, tolerance, burst] = self.gcra.to_words();
+        let (wait_max, cost_max) = (self.wait_max, self.cost_max);
+        [scale, shift, step, tolerance, burst, wait_max, cost_max]
     }
 }
 
@@ -76,12 +78,30 @@ impl Bucket {
         *self.policy.lock()
     }
 
+    /// Admits `cost` at `now`, or refuses it.
+    ///
+    /// The common case is one piece without a loop or a call, so that it is compiled into the caller,
+    /// all of it is kept in registers, and the result, which is wide, is made in its place: to copy
+    /// it once costs as much as the whole decision.
     #[inline]
     pub(crate) fn check(&self, now: Instant, cost: u64) -> Result<Status, Rejected> {
+        let stamp = self.cell.last_stamp();
+        let gcra = self.gcra_at(stamp);
+        match self.cell.check_once(&gcra, stamp, now, cost) {
+            Some((true, ahead)) => Ok(Status::new(gcra, ahead)),
+            Some((false, ahead)) => Err(Rejected::exceeded(Status::new(gcra, ahead), cost)),
+            None => self.check_again(now, cost).result(),
+        }
+    }
+
+    /// The turn of an era, a cost of 0 or above the burst, others who changed the bucket meanwhile.
+    #[cold]
+    #[inline(never)]
+    fn check_again(&self, now: Instant, cost: u64) -> Detour {
         loop {
             let (gcra, stamp) = self.gcra();
             if let Some(decision) = self.cell.try_check(&gcra, stamp, now, cost) {
-                return decision.into_result(&gcra, cost);
+                return decision.into_result(&gcra, cost).into();
             }
         }
     }
@@ -160,9 +180,14 @@ impl Bucket {
     #[inline]
     fn gcra(&self) -> (Gcra, u64) {
         let stamp = self.cell.stamp();
+        (self.gcra_at(stamp), stamp)
+    }
+
+    #[inline]
+    fn gcra_at(&self, stamp: u64) -> Gcra {
         let word = |place: usize| self.quota[place].load(Ordering::Relaxed);
-        let words = [word(0), word(1), word(2), word(3)];
-        (Gcra::from_words(words, stamp), stamp)
+        let words = [word(0), word(1), word(2), word(3), word(4)];
+        Gcra::from_words(words, stamp)
     }
 
     /// Runs `attempt` until it has met a quota that stood still.
@@ -171,8 +196,8 @@ impl Bucket {
             let (gcra, stamp) = self.gcra();
             let terms = Terms {
                 gcra,
-                wait_max: self.quota[4].load(Ordering::Relaxed),
-                cost_max: self.quota[5].load(Ordering::Relaxed),
+                wait_max: self.quota[5].load(Ordering::Relaxed),
+                cost_max: self.quota[6].load(Ordering::Relaxed),
             };
             if let Some(done) = attempt(terms, stamp) {
                 return done;

@@ -135,14 +135,63 @@ impl Cell {
     pub(crate) fn stamp(&self) -> u64 {
         let mut spins = 0;
         loop {
-            // Acquire pairs with the Release in `enter` and `change_quota`: who sees the stamp sees
-            // the word that was written for it, and the quota.
-            let stamp = self.stamp.load(Ordering::Acquire);
+            let stamp = self.last_stamp();
             if stamp & CHANGING != CHANGING {
                 return stamp;
             }
             pause(&mut spins);
         }
+    }
+
+    /// The stamp, which tells [`CHANGING`] where something is being changed.
+    #[inline]
+    pub(crate) fn last_stamp(&self) -> u64 {
+        // Acquire pairs with the Release in `enter` and `change_quota`: who sees the stamp sees the
+        // word that was written for it, and the quota.
+        self.stamp.load(Ordering::Acquire)
+    }
+
+    /// Tries to check once, as [`try_check`](Self::try_check) does, where nothing out of the
+    /// ordinary has to be done first; else `None`, and nothing was done.
+    ///
+    /// Tells whether it was admitted, and how far the bucket is from full then.
+    #[inline]
+    pub(crate) fn check_once(
+        &self,
+        gcra: &Gcra,
+        stamp: u64,
+        now: Instant,
+        cost: u64,
+    ) -> Option<(bool, u64)> {
+        let moment = gcra.moment(now);
+        let (now, side) = (moment.units, gcra.side());
+        let word = self.tat.load(Ordering::Relaxed);
+        // As in `change`.
+        fence(Ordering::Acquire);
+        let as_read = self.stamp.load(Ordering::Relaxed) == stamp;
+        if !as_read || gcra.era_of(stamp) != Some(moment.era) || !gcra.decides(cost) {
+            return None;
+        }
+        // As `Gcra::ahead` and `Gcra::fitting` have it, in the order that has the new word ready the
+        // soonest after the time is known: the swap waits for that, and the next check for the swap.
+        let tat = word ^ side;
+        let taken = gcra.units_of(cost);
+        let is_ahead = Gcra::is_ahead(tat, now);
+        let ahead = if is_ahead { tat.wrapping_sub(now) } else { 0 };
+        let next = ahead.wrapping_add(taken);
+        if !gcra.has_room(next) {
+            return Some((false, ahead));
+        }
+        let (moved, begun) = (
+            // On either side, as the highest bit is all that tells them apart.
+            word.wrapping_add(taken),
+            now.wrapping_add(taken.wrapping_add(side)),
+        );
+        let new = if is_ahead { moved } else { begun };
+        let swapped = self
+            .tat
+            .compare_exchange(word, new, Ordering::Relaxed, Ordering::Relaxed);
+        swapped.is_ok().then_some((true, next))
     }
 
     /// As [`check`](Self::check), by a quota that was read after `stamp`; `None` if it has changed

@@ -115,8 +115,7 @@ impl Decision {
         match self.kind {
             Kind::Admitted => Ok(status),
             Kind::Exceeded if self.place == Place::Denied => {
-                let wait = gcra.duration(self.ahead).as_nanos();
-                let wait = u64::try_from(wait).unwrap_or(u64::MAX);
+                let wait = gcra.nanos(self.ahead);
                 Err(Rejected::no_room(gcra.burst(), wait, cost))
             }
             Kind::Exceeded => Err(Rejected::exceeded(status, cost)),
@@ -162,20 +161,32 @@ impl Gcra {
         }
     }
 
-    /// In four words.
-    pub(crate) fn to_words(self) -> [u64; 4] {
-        let units = self.scale << 32 | u64::from(self.era_shift);
-        [units, self.step, self.tolerance, self.burst]
+    /// In five words.
+    pub(crate) fn to_words(self) -> [u64; 5] {
+        let shift = u64::from(self.era_shift);
+        [self.scale, shift, self.step, self.tolerance, self.burst]
     }
 
-    pub(crate) fn from_words([units, step, tolerance, burst]: [u64; 4], stamp: u64) -> Self {
+    #[inline]
+    pub(crate) fn from_words(words: [u64; 5], stamp: u64) -> Self {
+        let [scale, shift, step, tolerance, burst] = words;
         Self {
-            scale: units >> 32,
+            scale,
             step,
             tolerance,
             burst,
-            era_shift: lower_half(units),
+            era_shift: lower_half(shift),
             generation: lower_half(stamp >> 32),
+        }
+    }
+
+    /// What a status needs of it.
+    #[inline]
+    pub(crate) fn pace(&self) -> Pace {
+        Pace {
+            scale: self.scale,
+            step: self.step,
+            burst: self.burst,
         }
     }
 
@@ -240,10 +251,16 @@ impl Gcra {
     /// How far `tat` lies ahead of `now`, in units; 0 if it has passed.
     #[inline]
     pub(crate) fn ahead(tat: u64, now: u64) -> u64 {
-        match tat.wrapping_sub(now) {
-            ahead if ahead <= AHEAD_MAX => ahead,
-            _ => 0,
+        if Self::is_ahead(tat, now) {
+            tat.wrapping_sub(now)
+        } else {
+            0
         }
+    }
+
+    #[inline]
+    pub(crate) fn is_ahead(tat: u64, now: u64) -> bool {
+        tat.wrapping_sub(now) <= AHEAD_MAX
     }
 
     /// Whether `cost` needs a decision; see [`Decision::beyond`].
@@ -265,8 +282,21 @@ impl Gcra {
     #[inline]
     pub(crate) fn fitting(&self, ahead: u64, cost: u64) -> Option<u64> {
         debug_assert!(self.decides(cost), "the caller sees to the others");
-        let ahead = ahead.saturating_add(cost.wrapping_mul(self.step));
-        (ahead <= self.tolerance).then_some(ahead)
+        // No sum of these two passes 2⁶⁴: the first is below 2⁶³, the second at most the tolerance.
+        let ahead = ahead.wrapping_add(self.units_of(cost));
+        self.has_room(ahead).then_some(ahead)
+    }
+
+    /// How far `cost`, which is at most `burst`, moves a TAT.
+    #[inline]
+    pub(crate) fn units_of(&self, cost: u64) -> u64 {
+        cost.wrapping_mul(self.step)
+    }
+
+    /// Whether a TAT may lie so far ahead.
+    #[inline]
+    pub(crate) fn has_room(&self, ahead: u64) -> bool {
+        ahead <= self.tolerance
     }
 
     /// How far ahead the TAT lies after `cost` more; no further than it ever may.
@@ -318,23 +348,12 @@ impl Gcra {
 
     /// What a bucket whose TAT lies `ahead` would admit at once.
     pub(crate) fn remaining(&self, ahead: u64) -> u64 {
-        self.tolerance.saturating_sub(ahead) / self.step
-    }
-
-    /// How long until `cost` fits, if nothing else is admitted; rounded up to a nanosecond.
-    pub(crate) fn wait(&self, ahead: u64, cost: u64) -> Duration {
-        let needed = ahead.saturating_add(cost.saturating_mul(self.step));
-        self.duration(needed.saturating_sub(self.tolerance))
+        self.pace().remaining(ahead)
     }
 
     /// `units` in nanoseconds, rounded up.
     pub(crate) fn nanos(&self, units: u64) -> u64 {
         units.div_ceil(self.scale)
-    }
-
-    /// `units` as a duration, rounded up to a nanosecond.
-    pub(crate) fn duration(&self, units: u64) -> Duration {
-        Duration::from_nanos(units.div_ceil(self.scale))
     }
 
     /// `units` as a duration, rounded down to a nanosecond.
@@ -348,6 +367,42 @@ impl Gcra {
     }
 }
 
+/// What makes a distance of a TAT readable: no more than that, as it is copied with each status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pace {
+    scale: u64,
+    step: u64,
+    /// As many steps are the tolerance.
+    burst: u64,
+}
+
+impl Pace {
+    pub(crate) fn burst(&self) -> u64 {
+        self.burst
+    }
+
+    /// As [`Gcra::remaining`].
+    pub(crate) fn remaining(&self, ahead: u64) -> u64 {
+        self.tolerance().saturating_sub(ahead) / self.step
+    }
+
+    /// How long until `cost` fits, if nothing else is admitted; rounded up to a nanosecond.
+    pub(crate) fn wait(&self, ahead: u64, cost: u64) -> Duration {
+        let needed = ahead.saturating_add(cost.saturating_mul(self.step));
+        self.duration(needed.saturating_sub(self.tolerance()))
+    }
+
+    /// `units` as a duration, rounded up to a nanosecond.
+    pub(crate) fn duration(&self, units: u64) -> Duration {
+        Duration::from_nanos(units.div_ceil(self.scale))
+    }
+
+    fn tolerance(&self) -> u64 {
+        self.burst * self.step
+    }
+}
+
+#[inline]
 fn lower_half(word: u64) -> u32 {
     (word & ERA) as u32
 }

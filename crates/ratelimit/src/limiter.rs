@@ -12,6 +12,7 @@ use crate::gcra::Gcra;
 use crate::jitter::Jitter;
 use crate::lease::{self, Leases};
 use crate::locked::{self, Locked};
+use crate::status::Detour;
 use crate::{Event, Inherit, InvalidLease, Policy, Quota, Rejected, Status};
 
 /// Limits the rate of one stream of work by any [`Policy`]; clones share what is used.
@@ -215,8 +216,20 @@ impl RateLimiter {
     ///
     /// [`Rejected`] when less than `cost` is left, or `cost` is above the burst and will never
     /// fit; nothing was taken.
-    #[inline]
+    #[inline(always)]
     pub fn check_n(&self, cost: u64) -> Result<Status, Rejected> {
+        // The common case alone, so that it is compiled into the caller and its result, which is
+        // wide, is made in place.
+        match &*self.shared {
+            Shared::Bucket(bucket) if self.observer.is_none() => {
+                bucket.check(self.clock.now(), cost)
+            }
+            _ => self.check_by_any(cost).result(),
+        }
+    }
+
+    #[inline(never)]
+    fn check_by_any(&self, cost: u64) -> Detour {
         let decision = match &*self.shared {
             Shared::Bucket(bucket) => bucket.check(self.clock.now(), cost),
             Shared::Leased(Leased {
@@ -231,7 +244,7 @@ impl RateLimiter {
         if let (Err(rejected), Some(observer)) = (&decision, &self.observer) {
             observer.observe(&Event::Rejected(*rejected));
         }
-        decision
+        decision.into()
     }
 
     /// Takes this cost whatever is left, for work whose cost is known only when it is done.

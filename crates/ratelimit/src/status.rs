@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use crate::gcra::Gcra;
+use crate::gcra::{Gcra, Pace};
 use crate::sliding_window_counter::Estimate;
 
 /// Where a limiter stands, right after a decision or when peeked at.
@@ -19,7 +19,7 @@ pub struct Status {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Bucket {
-        gcra: Gcra,
+        pace: Pace,
         /// How far the bucket is from full, in the quota's units.
         ahead: u64,
     },
@@ -39,9 +39,13 @@ enum Standing {
 }
 
 impl Status {
+    #[inline]
     pub(crate) fn new(gcra: Gcra, ahead: u64) -> Self {
         Self {
-            standing: Standing::Bucket { gcra, ahead },
+            standing: Standing::Bucket {
+                pace: gcra.pace(),
+                ahead,
+            },
         }
     }
 
@@ -76,7 +80,7 @@ impl Status {
     #[must_use]
     pub fn limit(&self) -> u64 {
         match &self.standing {
-            Standing::Bucket { gcra, .. } => gcra.burst(),
+            Standing::Bucket { pace, .. } => pace.burst(),
             Standing::Window { limit, .. } => *limit,
             Standing::Estimate { estimate, .. } => estimate.limit(),
         }
@@ -86,7 +90,7 @@ impl Status {
     #[must_use]
     pub fn remaining(&self) -> u64 {
         match &self.standing {
-            Standing::Bucket { gcra, ahead } => gcra.remaining(*ahead),
+            Standing::Bucket { pace, ahead } => pace.remaining(*ahead),
             Standing::Window { remaining, .. } => *remaining,
             Standing::Estimate { estimate, .. } => estimate.remaining(),
         }
@@ -96,7 +100,7 @@ impl Status {
     #[must_use]
     pub fn reset_after(&self) -> Duration {
         match &self.standing {
-            Standing::Bucket { gcra, ahead } => gcra.duration(*ahead),
+            Standing::Bucket { pace, ahead } => pace.duration(*ahead),
             Standing::Window { reset_after, .. } => Duration::from_nanos(*reset_after),
             Standing::Estimate { estimate, behind } => match estimate.reset_after() {
                 0 => Duration::ZERO,
@@ -118,7 +122,7 @@ impl Status {
     /// The same for a cost that may be above the limit, as one that fills a leaky bucket's queue.
     fn wait(&self, cost: u64) -> Duration {
         match &self.standing {
-            Standing::Bucket { gcra, ahead } => gcra.wait(*ahead, cost),
+            Standing::Bucket { pace, ahead } => pace.wait(*ahead, cost),
             Standing::Window { remaining, .. } if cost <= *remaining => Duration::ZERO,
             Standing::Window {
                 cost: asked, wait, ..
@@ -161,7 +165,33 @@ pub enum Reason {
     Unavailable,
 }
 
+/// A decision that was made out of line.
+///
+/// It is a type of its own so that a call that makes one does not write where the caller's result
+/// is: what is decided in line can stay in registers then.
+pub(crate) enum Detour {
+    Admitted(Status),
+    Refused(Rejected),
+}
+
+impl Detour {
+    #[inline]
+    pub(crate) fn result(self) -> Result<Status, Rejected> {
+        match self {
+            Self::Admitted(status) => Ok(status),
+            Self::Refused(rejected) => Err(rejected),
+        }
+    }
+}
+
+impl From<Result<Status, Rejected>> for Detour {
+    fn from(result: Result<Status, Rejected>) -> Self {
+        result.map_or_else(Self::Refused, Self::Admitted)
+    }
+}
+
 impl Rejected {
+    #[inline]
     pub(crate) fn exceeded(status: Status, cost: u64) -> Self {
         Self {
             reason: Reason::Exceeded,

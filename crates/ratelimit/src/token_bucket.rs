@@ -75,7 +75,7 @@ impl Algorithm for TokenBucket {
 
     #[inline]
     fn slot(&self, state: &State, now: Instant, cost: u64) -> Option<Instant> {
-        let wait = || self.gcra.wait(self.ahead(state, now), cost);
+        let wait = || self.gcra.pace().wait(self.ahead(state, now), cost);
         (cost <= self.gcra.burst()).then(|| now + wait())
     }
 
