@@ -537,7 +537,7 @@ mod tests {
                 while admits(&cell, &gcra, now, 1) {
                     admitted += 1;
                 }
-                assert!(gcra.duration(cell.peek(&gcra, now)) <= DAY);
+                assert!(gcra.pace().duration(cell.peek(&gcra, now)) <= DAY);
                 now += DAY / 7;
             }
             assert_eq!(gcra.remaining(cell.peek(&gcra, now)), 7);

@@ -16,6 +16,7 @@ use stanchion_core::{Clock, Observe};
 #[cfg(feature = "tower")]
 use crate::RateLimiter;
 use crate::gcra::Gcra;
+use crate::status::Detour;
 use crate::token_bucket::TokenBucket;
 use crate::{Event, Policy, Quota, Rejected, Status};
 pub(crate) use key_hash::KeyHash;
@@ -307,10 +308,26 @@ impl<K: ?Sized + Hash> KeyedRateLimiter<K> {
     ///
     /// [`Rejected`] when less than `cost` is left, or `cost` is above the burst and will never
     /// fit; nothing was taken.
-    #[inline]
+    #[inline(always)]
     pub fn check_n(&self, key: &K, cost: u64) -> Result<Status, Rejected> {
         let shared = &*self.shared;
         let hash = shared.key_hash.hash(key);
+        // The common case in one piece, as in `RateLimiter::check_n`.
+        if let (Keys::Buckets { gcra, table, .. }, None) = (&shared.keys, &self.observer) {
+            match table.check_once(gcra, hash, || self.clock.now(), cost) {
+                Some((true, ahead)) => return Ok(Status::new(*gcra, ahead)),
+                Some((false, ahead)) => {
+                    return Err(Rejected::exceeded(Status::new(*gcra, ahead), cost));
+                }
+                None => {}
+            }
+        }
+        self.check_by_any(key, hash, cost).result()
+    }
+
+    #[inline(never)]
+    fn check_by_any(&self, key: &K, hash: u64, cost: u64) -> Detour {
+        let shared = &*self.shared;
         let (result, place) = match &shared.keys {
             Keys::Buckets { gcra, table, .. } => {
                 let now = || self.clock.now();
@@ -335,7 +352,7 @@ impl<K: ?Sized + Hash> KeyedRateLimiter<K> {
         if let (Some(observer), Err(rejected)) = (&self.observer, &result) {
             observer.observe(&Event::Rejected(*rejected));
         }
-        result
+        result.into()
     }
 
     #[cold]

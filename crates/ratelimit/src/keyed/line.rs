@@ -106,6 +106,12 @@ impl Entry {
         self.tag & ERA == (now.era << ERA_SHIFT) & ERA
     }
 
+    /// The TAT, which means what it says in the era of the last touch.
+    #[inline]
+    pub(super) fn tat(self) -> u64 {
+        self.tat
+    }
+
     /// How far the bucket is from full; 0 is as good as absent.
     pub(super) fn ahead(self, now: Moment) -> u64 {
         let age = now.era.wrapping_sub(self.tag >> ERA_SHIFT) & 0xff;

@@ -85,6 +85,41 @@ impl Table {
         )
     }
 
+    /// Tries to check once, where the bucket is found without a lock and was touched in this era; else
+    /// `None`, and nothing was done.
+    ///
+    /// Tells whether it was admitted, and how far the bucket is from full then. The clock is read
+    /// after the bucket, as in [`check`](Self::check).
+    #[inline(always)]
+    pub(super) fn check_once(
+        &self,
+        gcra: &Gcra,
+        hash: u64,
+        now: impl FnOnce() -> Instant,
+        cost: u64,
+    ) -> Option<(bool, u64)> {
+        let key = Fingerprint::of(hash);
+        let (first, second) = self.homes(key);
+        let mut line = &self.lines[first];
+        let mut found = line.find(key);
+        if found.is_none() {
+            line = &self.lines[second];
+            found = line.find(key);
+        }
+        let (place, entry) = found?;
+        let moment = gcra.moment(now());
+        if !entry.is_of_era(moment) || !gcra.decides(cost) {
+            return None;
+        }
+        let ahead = Gcra::ahead(entry.tat(), moment.units);
+        match gcra.fitting(ahead, cost) {
+            None => Some((false, ahead)),
+            Some(next) => line
+                .swap(place, entry, moment.units.wrapping_add(next))
+                .then_some((true, next)),
+        }
+    }
+
     /// Takes `cost` from the bucket of `hash`, or refuses and writes nothing.
     ///
     /// The clock is read after the bucket: reading it waits for what the processor did before, and
