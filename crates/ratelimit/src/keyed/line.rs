@@ -169,13 +169,18 @@ impl Line {
         let place = self.place_of(key)?;
         let slot = &self.slots[place];
         // Acquire pairs with the Release of the last write: the TAT is this key's, or a later one.
-        let tag = slot.tag.load(Ordering::Acquire) & !LOCKED;
-        let tat = slot.tat.load(Ordering::Relaxed) ^ side(tag);
+        let before = slot.tag.load(Ordering::Acquire);
+        let tat = slot.tat.load(Ordering::Relaxed);
         // Pairs with the Release in `seize`, `take_out` and `put`: had the TAT been flipped or
         // another key's, the load below would see the tag gone.
         fence(Ordering::Acquire);
-        let same = slot.tag.load(Ordering::Relaxed) & !LOCKED == tag;
-        (same && is_of(tag, key)).then_some((place, Entry { tag, tat }))
+        let tag = slot.tag.load(Ordering::Relaxed);
+        let same = (before ^ tag) & !LOCKED == 0;
+        if !same || !is_of(tag, key) {
+            return None;
+        }
+        let (tag, tat) = (tag & !LOCKED, tat ^ side(tag));
+        Some((place, Entry { tag, tat }))
     }
 
     /// Moves the bucket at `place` on from `entry`; fails if it was moved, or given to another

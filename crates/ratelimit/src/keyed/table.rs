@@ -99,11 +99,11 @@ impl Table {
         cost: u64,
     ) -> Option<(bool, u64)> {
         let key = Fingerprint::of(hash);
-        let (first, second) = self.homes(key);
+        let first = self.first_home(key);
         let mut line = &self.lines[first];
         let mut found = line.find(key);
         if found.is_none() {
-            line = &self.lines[second];
+            line = &self.lines[self.second_home(key, first)];
             found = line.find(key);
         }
         let (place, entry) = found?;
@@ -353,12 +353,21 @@ impl Table {
     /// The two lines in which the bucket of `key` may stand.
     #[inline]
     fn homes(&self, key: Fingerprint) -> (usize, usize) {
-        let lines = self.lines.len();
-        let first = scale_down(key.0, lines);
+        let first = self.first_home(key);
+        (first, self.second_home(key, first))
+    }
+
+    #[inline]
+    fn first_home(&self, key: Fingerprint) -> usize {
+        scale_down(key.0, self.lines.len())
+    }
+
+    #[inline]
+    fn second_home(&self, key: Fingerprint, first: usize) -> usize {
         // Another hash of the same bits (Fibonacci hashing of the folded word).
         let mixed = (key.0 ^ (key.0 >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let second = scale_down(mixed, lines - 1);
-        (first, second + usize::from(second >= first))
+        let second = scale_down(mixed, self.lines.len() - 1);
+        second + usize::from(second >= first)
     }
 }
 
