@@ -4,7 +4,7 @@ mod clippy;
 mod dependencies;
 mod features;
 mod licences;
-mod loom;
+pub(crate) mod loom;
 mod spdx;
 
 use crate::Result;
