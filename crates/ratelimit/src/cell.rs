@@ -1,12 +1,12 @@
 //! One bucket behind one atomic word.
 
-use std::ops::RangeInclusive;
+mod eras;
+mod fixed;
 
 use stanchion_core::Instant;
 
-use crate::gcra::{DEBT_MAX, Decision, Gcra, Moment};
+use crate::gcra::{DEBT_MAX, Decision, Gcra};
 use crate::sync::{AtomicU64, Ordering, fence, pause};
-use crate::{Inherit, Rejected, Status};
 
 /// The TAT of one bucket, changed by compare-and-swap, and a stamp: the era in which it was last
 /// known to be readable, and the generation of the quota whose units it counts in.
@@ -61,73 +61,6 @@ impl Cell {
             stamp: AtomicU64::new(0),
             promised: AtomicU64::new(0),
         }
-    }
-
-    /// Takes `cost` at `now`, or refuses and writes nothing.
-    #[inline]
-    pub(crate) fn check(&self, gcra: &Gcra, now: Instant, cost: u64) -> Decision {
-        until_some(|| self.try_check(gcra, self.stamp(), now, cost))
-    }
-
-    /// Takes as much of `costs` as there is, from its start on, or refuses and writes nothing. Tells
-    /// what was taken.
-    pub(crate) fn take(
-        &self,
-        gcra: &Gcra,
-        now: Instant,
-        costs: RangeInclusive<u64>,
-    ) -> (Decision, u64) {
-        let mut taken = 0;
-        let changed = until_some(|| {
-            self.change(gcra, self.stamp(), now, |ahead, _| {
-                taken = gcra.remaining(ahead).min(*costs.end()).max(*costs.start());
-                gcra.fitting(ahead, taken).ok_or(ahead)
-            })
-        });
-        match changed {
-            Ok((ahead, _)) => (Decision::admitted(ahead), taken),
-            Err(ahead) => (Decision::exceeded(ahead), 0),
-        }
-    }
-
-    /// How far the bucket is from full at `now`.
-    pub(crate) fn peek(&self, gcra: &Gcra, now: Instant) -> u64 {
-        until_some(|| self.try_peek(gcra, self.stamp(), now))
-    }
-
-    /// Takes the next slot for `cost` that lies within `wait_max` nanoseconds of now; a cost of 0
-    /// claims nothing.
-    pub(crate) fn reserve(
-        &self,
-        gcra: &Gcra,
-        now: Instant,
-        cost: u64,
-        wait_max: u64,
-    ) -> Result<Option<Claim>, Rejected> {
-        if !gcra.decides(cost) {
-            let decision = Decision::beyond(cost, self.peek(gcra, now));
-            return decision.into_result(gcra, cost).map(|_| None);
-        }
-        let wait_max = gcra.units(wait_max);
-        let claim = until_some(|| self.try_reserve(gcra, self.stamp(), now, cost, wait_max));
-        let refused = |ahead| Rejected::exceeded(Status::new(*gcra, ahead), cost);
-        claim.map(Some).map_err(refused)
-    }
-
-    /// Gives back what was claimed, if nobody took anything behind it. Tells whether it did.
-    pub(crate) fn cancel(&self, gcra: &Gcra, now: Instant, claim: &Claim) -> bool {
-        until_some(|| self.try_cancel(gcra, self.stamp(), now, claim))
-    }
-
-    /// Gives back up to `cost`, but nothing before the last slot that someone waits for. Tells how
-    /// much that was.
-    pub(crate) fn refund(&self, gcra: &Gcra, now: Instant, cost: u64) -> u64 {
-        until_some(|| self.try_refund(gcra, self.stamp(), now, cost))
-    }
-
-    /// Takes `cost` whatever is left, into debt. Returns how far the bucket is from full then.
-    pub(crate) fn force(&self, gcra: &Gcra, now: Instant, cost: u64) -> u64 {
-        until_some(|| self.try_force(gcra, self.stamp(), now, cost))
     }
 
     /// The stamp, once nothing is being changed: what was written before it is seen.
@@ -359,115 +292,6 @@ impl Cell {
                 Ok(_) => return Some(Ok((ahead, next))),
                 Err(changed) => word = changed,
             }
-        }
-    }
-
-    /// Brings the word into the era of `now`; returns `now` in units, or the start of the cell's
-    /// era if the clock went back beyond it, and the stamp. `None` if the quota has changed.
-    #[cold]
-    fn enter(&self, gcra: &Gcra, now: Moment) -> Option<(u64, u64)> {
-        let mut spins = 0;
-        let side = gcra.side();
-        // Pairs with the Release in `change_quota`: whoever has read parts of another quota sees
-        // the stamp changed.
-        fence(Ordering::Acquire);
-        loop {
-            let stamp = self.stamp.load(Ordering::Acquire);
-            let era = gcra.era_of(stamp)?;
-            if era == CHANGING {
-                pause(&mut spins);
-            } else if era >= now.era {
-                let start = gcra.moment(gcra.start_of(era)).units;
-                let units = if era == now.era { now.units } else { start };
-                return Some((units, stamp));
-            } else if era + 1 == now.era {
-                // Still readable. A TAT that has passed is as good as now, and now is readable
-                // for two eras more; the bucket is full either way, so nobody notices.
-                let word = self.tat.load(Ordering::Relaxed);
-                let raised = Gcra::ahead(word ^ side, now.units) > 0
-                    || self
-                        .tat
-                        .compare_exchange(
-                            word,
-                            now.units ^ side,
-                            Ordering::Relaxed,
-                            Ordering::Relaxed,
-                        )
-                        .is_ok();
-                if raised {
-                    let _ = self.stamp.compare_exchange(
-                        stamp,
-                        gcra.stamp(now.era),
-                        Ordering::Release,
-                        Ordering::Relaxed,
-                    );
-                }
-            } else if self
-                .stamp
-                .compare_exchange(
-                    stamp,
-                    gcra.stamp(CHANGING),
-                    Ordering::Acquire,
-                    Ordering::Relaxed,
-                )
-                .is_ok()
-            {
-                // Nobody took anything for a whole era, so the bucket is full. Only this thread
-                // says so; the others wait for the era.
-                self.tat.store(now.units ^ side, Ordering::Relaxed);
-                self.stamp.store(gcra.stamp(now.era), Ordering::Release);
-            }
-        }
-    }
-
-    /// Turns the bucket of quota `old` into one of `new`, which is the next generation, and lets
-    /// `publish` write the quota where the others read it. One caller at a time.
-    pub(crate) fn change_quota(
-        &self,
-        old: &Gcra,
-        new: &Gcra,
-        now: Instant,
-        inherit: Inherit,
-        publish: impl FnOnce(),
-    ) {
-        let mut spins = 0;
-        let (now, then) = loop {
-            // The quota changes only here, so the generation is that of `old`.
-            let Some((units, stamp)) = self.enter(old, old.moment(now)) else {
-                pause(&mut spins);
-                continue;
-            };
-            let era = old.era_of(stamp).unwrap_or(0);
-            let closed = self.stamp.compare_exchange(
-                stamp,
-                new.stamp(CHANGING),
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            );
-            if closed.is_ok() {
-                // Where the clock went back behind the era, at its start.
-                break (now.max(old.start_of(era)), units);
-            }
-        };
-        // Release pairs with the Acquire fences in `change` and `enter`: whoever reads anything
-        // that is written from here on sees the stamp changed.
-        fence(Ordering::Release);
-        let word = self.tat.fetch_xor(FLIP, Ordering::Relaxed);
-        let ahead = new.inherited(old, Gcra::ahead(word ^ old.side(), then), inherit);
-        let after = new.moment(now);
-        let tat = after.units.wrapping_add(ahead);
-        self.tat.store(tat ^ new.side(), Ordering::Relaxed);
-        publish();
-        self.stamp.store(new.stamp(after.era), Ordering::Release);
-    }
-}
-
-/// A quota that never changes: what fails at the turn of an era is done again.
-#[inline]
-fn until_some<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
-    loop {
-        if let Some(done) = attempt() {
-            return done;
         }
     }
 }

@@ -105,7 +105,8 @@ enum Keys<K: ?Sized> {
 pub struct KeyedSnapshot {
     /// Keys that the limiter was built for.
     pub max_keys: usize,
-    /// Bytes that the places take; fixed. A sliding log's notes come on top.
+    /// Bytes that the places take; fixed. What a sliding log or a strict window has noted of a key
+    /// comes on top: at most 32 bytes for each of a log's limit, 16 KiB for a strict window.
     pub bytes: usize,
     /// Requests that went to the shared state because their key found no place, since the start.
     pub overflowed: u64,

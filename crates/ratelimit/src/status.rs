@@ -280,7 +280,7 @@ impl fmt::Display for Rejected {
             }
             (Reason::CostAboveBurst, _, Some(status)) => write!(
                 f,
-                "cost {} is above the burst of {} and will never be admitted",
+                "cost {} will never be admitted, the most at once is {}",
                 self.cost,
                 status.limit()
             ),
