@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::Future;
+use std::hash::Hash;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -7,7 +8,8 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use stanchion_core::{Instant, Sleep};
 
-use crate::{RateLimiter, Rejected, Reservation};
+use crate::holder::Holder;
+use crate::{KeyedRateLimiter, RateLimiter, Rejected, Reservation};
 
 impl RateLimiter {
     /// Waits until a request of this cost may go, for up to `wait_max`.
@@ -46,21 +48,37 @@ impl RateLimiter {
     /// # }
     /// ```
     pub fn acquire(&self, cost: u64, wait_max: Duration) -> Acquire {
-        Acquire {
-            limiter: self.clone(),
-            cost,
-            wait_max,
-            reservation: None,
-            timer: Timer::Idle,
-        }
+        Acquire::new(Holder::One(self.clone()), cost, wait_max)
+    }
+}
+
+impl<K: ?Sized + Hash + 'static> KeyedRateLimiter<K> {
+    /// Waits until a request of `key` of this cost may go, for up to `wait_max`; as
+    /// [`RateLimiter::acquire`], with an order for each key.
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve`](Self::reserve).
+    ///
+    /// # Panics
+    ///
+    /// Where it has to wait, when polled outside a tokio runtime that has its timer enabled; not on
+    /// a manual clock.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives its slot back, as far as nobody stands behind it; see
+    /// [`Reservation`].
+    pub fn acquire(&self, key: &K, cost: u64, wait_max: Duration) -> Acquire {
+        Acquire::new(Holder::Key(self.of_key(key)), cost, wait_max)
     }
 }
 
 pin_project! {
-    /// The wait that [`RateLimiter::acquire`] returns.
+    /// The wait that [`RateLimiter::acquire`] and [`KeyedRateLimiter::acquire`] return.
     #[must_use = "futures do nothing unless polled"]
     pub struct Acquire {
-        limiter: RateLimiter,
+        holder: Holder,
         cost: u64,
         wait_max: Duration,
         reservation: Option<Reservation>,
@@ -86,16 +104,17 @@ impl Future for Acquire {
         loop {
             match this.timer.as_mut().project() {
                 TimerProjection::Idle => {
-                    let clock = this.limiter.clock();
+                    let clock = this.holder.clock();
                     let deadline = clock.now() + *this.wait_max;
-                    let reservation = match this.limiter.reserve(*this.cost, *this.wait_max) {
+                    let holder = this.holder.clone();
+                    let reservation = match Reservation::of(holder, *this.cost, *this.wait_max) {
                         Ok(reservation) => reservation,
                         Err(rejected) => {
                             this.timer.set(Timer::Done);
                             return Poll::Ready(Err(rejected));
                         }
                     };
-                    let until = this.limiter.jittered(reservation.ready_at(), deadline);
+                    let until = this.holder.jittered(reservation.ready_at(), deadline);
                     *this.reservation = Some(reservation);
                     let sleep = clock.sleep_until(until);
                     this.timer.set(Timer::Waiting { sleep });
@@ -115,6 +134,16 @@ impl Future for Acquire {
 }
 
 impl Acquire {
+    fn new(holder: Holder, cost: u64, wait_max: Duration) -> Self {
+        Self {
+            holder,
+            cost,
+            wait_max,
+            reservation: None,
+            timer: Timer::Idle,
+        }
+    }
+
     /// The moment of the slot; `None` before the first poll and after the last.
     #[must_use]
     pub fn ready_at(&self) -> Option<Instant> {

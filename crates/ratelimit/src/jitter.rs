@@ -1,9 +1,11 @@
 //! Chance that lengthens waits, so that who was told the same moment does not come back together.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use stanchion_core::{Clock, Instant};
 
 /// Lengthens waits by up to `max`.
 #[derive(Debug)]
@@ -32,5 +34,18 @@ impl Jitter {
         let max = u64::try_from(self.max.as_nanos()).unwrap_or(u64::MAX);
         let nanos = (u128::from(bits) * (u128::from(max) + 1)) >> 64;
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(max))
+    }
+
+    /// `slot`, or by chance a little later, but not after `deadline`. Who need not wait is not made to.
+    pub(crate) fn after(
+        jitter: Option<&Arc<Self>>,
+        clock: &Clock,
+        slot: Instant,
+        deadline: Instant,
+    ) -> Instant {
+        match jitter {
+            Some(jitter) if slot > clock.now() => (slot + jitter.draw()).min(deadline.max(slot)),
+            _ => slot,
+        }
     }
 }

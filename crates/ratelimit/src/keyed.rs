@@ -1,8 +1,10 @@
 mod key_hash;
 mod line;
+mod slots;
 mod states;
 mod store;
 mod table;
+mod uniform;
 mod when_full;
 
 use std::error::Error;
@@ -16,13 +18,16 @@ use stanchion_core::{Clock, Observe};
 #[cfg(feature = "tower")]
 use crate::RateLimiter;
 use crate::gcra::Gcra;
+#[cfg(feature = "tokio")]
+use crate::jitter::Jitter;
 use crate::status::Detour;
 use crate::token_bucket::TokenBucket;
 use crate::{Event, Policy, Quota, Rejected, Status};
 pub(crate) use key_hash::KeyHash;
+pub(crate) use slots::{Claim, OfKey};
 pub(crate) use states::States;
-use states::{Uniform, uniform};
 use table::Table;
+use uniform::{Uniform, uniform};
 pub(crate) use when_full::Place;
 pub use when_full::WhenFull;
 
@@ -38,8 +43,8 @@ pub use when_full::WhenFull;
 /// | policy | bytes for each of `max_keys` | a check |
 /// |---|---|---|
 /// | a token bucket for all keys | 22.4 | lock-free |
-/// | quotas by key ([`per_key`](Self::per_key)) | 44.8 | a short lock on a part of the table |
-/// | another algorithm | 1.4 · (16 + its state), and what it notes | the same |
+/// | quotas by key ([`per_key`](Self::per_key)) | 56 | a short lock on a part of the table |
+/// | another algorithm | 1.4 · (24 + its state), and what it notes | the same |
 ///
 /// **Full.** What becomes of a new key that finds no place, because the places where it could
 /// stand are all in use, says [`WhenFull`]: it shares one more state with all such keys (the
@@ -67,6 +72,8 @@ pub struct KeyedRateLimiter<K: ?Sized> {
     clock: Clock,
     observer: Option<Arc<dyn Observe<Event> + Send + Sync>>,
     when_full: WhenFull,
+    #[cfg(feature = "tokio")]
+    jitter: Option<Arc<Jitter>>,
 }
 
 struct Shared<K: ?Sized> {
@@ -94,7 +101,7 @@ enum Keys<K: ?Sized> {
     /// A quota by key.
     PerKey {
         common: Quota,
-        quota_of: Box<QuotaOf<K>>,
+        quota_of: Arc<QuotaOf<K>>,
         states: States<TokenBucket>,
     },
 }
@@ -128,22 +135,7 @@ impl<K: ?Sized> KeyedRateLimiter<K> {
     /// `max_keys` must be from 1 to 2³¹.
     pub fn new(policy: impl Into<Policy>, max_keys: usize) -> Result<Self, InvalidMaxKeys> {
         let max_keys = InvalidMaxKeys::unless_valid(max_keys)?;
-        let keys = match policy.into() {
-            policy @ Policy::TokenBucket(quota) => Keys::Buckets {
-                policy,
-                gcra: Gcra::new(&quota),
-                table: Table::new(max_keys),
-            },
-            policy @ Policy::LeakyBucket(bucket) => Keys::Buckets {
-                policy,
-                gcra: Gcra::leaky(&bucket),
-                table: Table::new(max_keys),
-            },
-            Policy::FixedWindow(window) => Keys::Uniform(uniform(window, max_keys)),
-            Policy::SlidingWindowCounter(window) => Keys::Uniform(uniform(window, max_keys)),
-            Policy::SlidingWindowLog(window) => Keys::Uniform(uniform(window, max_keys)),
-            Policy::StrictWindow(window) => Keys::Uniform(uniform(window, max_keys)),
-        };
+        let keys = Keys::of(policy.into(), max_keys);
         Ok(Self::from_keys(keys, max_keys))
     }
 
@@ -184,7 +176,7 @@ impl<K: ?Sized> KeyedRateLimiter<K> {
         let max_keys = InvalidMaxKeys::unless_valid(max_keys)?;
         let keys = Keys::PerKey {
             common,
-            quota_of: Box::new(quota_of),
+            quota_of: Arc::new(quota_of),
             states: States::new(max_keys, &TokenBucket::new(common)),
         };
         Ok(Self::from_keys(keys, max_keys))
@@ -203,6 +195,8 @@ impl<K: ?Sized> KeyedRateLimiter<K> {
             clock: Clock::system(),
             observer: None,
             when_full: WhenFull::default(),
+            #[cfg(feature = "tokio")]
+            jitter: None,
         }
     }
 
@@ -227,6 +221,36 @@ impl<K: ?Sized> KeyedRateLimiter<K> {
     pub fn with_observer(mut self, observer: impl Observe<Event> + Send + Sync + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
         self
+    }
+
+    /// Lengthens each wait of [`acquire`](Self::acquire) by chance, by up to `max` and never beyond
+    /// its deadline. Default: nothing. Holds for this handle and its later clones.
+    #[must_use]
+    #[cfg(feature = "tokio")]
+    pub fn with_jitter(mut self, max: std::time::Duration) -> Self {
+        self.jitter = Some(Arc::new(Jitter::new(max)));
+        self
+    }
+
+    /// The same limiter with nothing used.
+    #[cfg(feature = "tower")]
+    pub(crate) fn anew(&self) -> Self {
+        let shared = &*self.shared;
+        let keys = match &shared.keys {
+            Keys::PerKey {
+                common, quota_of, ..
+            } => Keys::PerKey {
+                common: *common,
+                quota_of: quota_of.clone(),
+                states: States::new(shared.max_keys, &TokenBucket::new(*common)),
+            },
+            Keys::Buckets { policy, .. } => Keys::of(*policy, shared.max_keys),
+            Keys::Uniform(uniform) => Keys::of(uniform.policy(), shared.max_keys),
+        };
+        Self {
+            shared: Self::from_keys(keys, shared.max_keys).shared,
+            ..self.clone()
+        }
     }
 
     /// A limiter with the same policy, clock and observer, for requests that have no key.
@@ -344,7 +368,7 @@ impl<K: ?Sized + Hash> KeyedRateLimiter<K> {
                 let own = TokenBucket::new(quota_of(key).unwrap_or(*common));
                 let common = TokenBucket::new(*common);
                 let algorithms = (&own, &common);
-                states.check(algorithms, hash, &self.clock, cost, self.when_full)
+                states.check(algorithms, hash, || self.clock.now(), cost, self.when_full)
             }
         };
         if place != Place::Own {
@@ -358,15 +382,7 @@ impl<K: ?Sized + Hash> KeyedRateLimiter<K> {
 
     #[cold]
     fn tell_place(&self, place: Place) {
-        let shared = &*self.shared;
-        let (counter, event) = match place {
-            Place::Own => return,
-            Place::Shared => (&shared.overflowed, Some(Event::Overflowed)),
-            Place::Evicted => (&shared.evicted, Some(Event::Evicted)),
-            // Told as a refusal.
-            Place::Denied => (&shared.denied, None),
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        let event = self.shared.count(place);
         if let (Some(observer), Some(event)) = (&self.observer, event) {
             observer.observe(&event);
         }
@@ -405,6 +421,43 @@ impl<K: ?Sized + Hash> KeyedRateLimiter<K> {
     }
 }
 
+impl<K: ?Sized> Keys<K> {
+    /// The states of up to `max_keys` keys under one policy.
+    fn of(policy: Policy, max_keys: usize) -> Self {
+        match policy {
+            policy @ Policy::TokenBucket(quota) => Self::Buckets {
+                policy,
+                gcra: Gcra::new(&quota),
+                table: Table::new(max_keys),
+            },
+            policy @ Policy::LeakyBucket(bucket) => Self::Buckets {
+                policy,
+                gcra: Gcra::leaky(&bucket),
+                table: Table::new(max_keys),
+            },
+            Policy::FixedWindow(window) => Self::Uniform(uniform(window, max_keys)),
+            Policy::SlidingWindowCounter(window) => Self::Uniform(uniform(window, max_keys)),
+            Policy::SlidingWindowLog(window) => Self::Uniform(uniform(window, max_keys)),
+            Policy::StrictWindow(window) => Self::Uniform(uniform(window, max_keys)),
+        }
+    }
+}
+
+impl<K: ?Sized> Shared<K> {
+    /// Counts how a key came to its place; with what an observer is to hear of it.
+    fn count(&self, place: Place) -> Option<Event> {
+        let (counter, event) = match place {
+            Place::Own => return None,
+            Place::Shared => (&self.overflowed, Some(Event::Overflowed)),
+            Place::Evicted => (&self.evicted, Some(Event::Evicted)),
+            // Told as a refusal.
+            Place::Denied => (&self.denied, None),
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        event
+    }
+}
+
 impl<K: ?Sized> Clone for KeyedRateLimiter<K> {
     fn clone(&self) -> Self {
         Self {
@@ -412,6 +465,8 @@ impl<K: ?Sized> Clone for KeyedRateLimiter<K> {
             clock: self.clock.clone(),
             observer: self.observer.clone(),
             when_full: self.when_full,
+            #[cfg(feature = "tokio")]
+            jitter: self.jitter.clone(),
         }
     }
 }

@@ -4,6 +4,7 @@ mod answer;
 mod deciding;
 mod future;
 mod limit;
+mod per_service;
 mod service;
 
 use std::fmt;
@@ -16,17 +17,20 @@ use crate::{KeyedRateLimiter, Policy, RateLimiter};
 #[cfg(feature = "http")]
 pub(crate) use answer::private::Sealed;
 pub use answer::{Answer, BoxError, Fail, RespondWith};
-pub use deciding::{AsyncRateLimit, AsyncRateLimitLayer, AsyncResponseFuture};
+pub use deciding::{AsyncRateLimit, AsyncRateLimitLayer, AsyncResponseFuture, Together};
 pub use future::ResponseFuture;
 #[cfg(feature = "http")]
 pub(crate) use limit::private::Sealed as Quoted;
 pub use limit::{Keyed, Limit, MissingKey};
+pub use per_service::PerService;
+pub(crate) use per_service::private::Anew;
 pub use service::{Isolate, Propagate, RateLimit};
 
 /// Limits the rate of requests before they reach a service.
 ///
 /// The layer holds the limiter: all services that it makes, and all their clones, share its
-/// buckets. A request is refused in `call`, before the inner service is touched; nothing waits.
+/// buckets; [`per_service`](Self::per_service) makes it one limiter for each. A request is refused in
+/// `call`, before the inner service is touched; nothing waits. [`AsyncRateLimitLayer`] can.
 ///
 /// By default the service is always ready, and the response future readies and calls a clone of
 /// the inner service, so that a busy inner service cannot hide refusals. Back-pressure stops here;

@@ -92,6 +92,12 @@ impl Leases {
         Ok((leases, rest))
     }
 
+    /// The permits of one lease.
+    #[cfg(feature = "tower")]
+    pub(crate) fn permits(&self) -> u64 {
+        self.permits
+    }
+
     /// Takes `cost` from the stripe of the thread with this number, from the bucket, or from
     /// another stripe; or refuses.
     #[inline]

@@ -12,6 +12,7 @@ mod composite;
 mod event;
 mod fixed_window;
 mod gcra;
+mod holder;
 #[cfg(feature = "http")]
 pub mod http;
 mod inherit;
@@ -35,6 +36,8 @@ mod status;
 mod strict_window;
 mod sync;
 mod token_bucket;
+#[cfg(feature = "tokio")]
+mod waiting;
 
 #[cfg(feature = "tokio")]
 pub use acquire::Acquire;
@@ -47,7 +50,8 @@ pub use keyed::{InvalidMaxKeys, KeyedRateLimiter, KeyedSnapshot, WhenFull};
 #[cfg(feature = "tower")]
 pub use layer::{
     Answer, AsyncRateLimit, AsyncRateLimitLayer, AsyncResponseFuture, BoxError, Fail, Isolate,
-    Keyed, Limit, MissingKey, Propagate, RateLimit, RateLimitLayer, RespondWith, ResponseFuture,
+    Keyed, Limit, MissingKey, PerService, Propagate, RateLimit, RateLimitLayer, RespondWith,
+    ResponseFuture, Together,
 };
 pub use leaky_bucket::LeakyBucket;
 pub use lease::InvalidLease;
@@ -65,3 +69,5 @@ pub use sliding_window_counter::SlidingWindowCounter;
 pub use sliding_window_log::SlidingWindowLog;
 pub use status::{Reason, Rejected, Status};
 pub use strict_window::StrictWindow;
+#[cfg(feature = "tokio")]
+pub use waiting::{InvalidWaiting, Wait, Waiting, WaitingSnapshot};

@@ -195,6 +195,20 @@ impl RateLimiter {
         self
     }
 
+    /// The same limiter with nothing used.
+    #[cfg(feature = "tower")]
+    pub(crate) fn anew(&self) -> Self {
+        let new = Self::new(self.policy());
+        let leased = match &*self.shared {
+            Shared::Leased(Leased { leases, .. }) => new.clone().with_lease(leases.permits()).ok(),
+            Shared::Bucket(_) | Shared::Locked(_) => None,
+        };
+        Self {
+            shared: leased.map_or(new.shared, |leased| leased.shared),
+            ..self.clone()
+        }
+    }
+
     /// Admits one request, or refuses it.
     ///
     /// # Errors
@@ -322,7 +336,8 @@ impl RateLimiter {
         })
     }
 
-    /// Takes the next slot; see [`reserve`](Self::reserve). A cost of 0 claims nothing.
+    /// Takes the next slot; see [`reserve`](Self::reserve). A cost of 0 claims nothing, and a refusal
+    /// is told to nobody.
     pub(crate) fn claim(
         &self,
         cost: u64,
@@ -335,7 +350,7 @@ impl RateLimiter {
             let slot = now + Duration::from_nanos(after);
             (slot, claim.map(Claim::Bucket))
         };
-        let claimed = match &*self.shared {
+        match &*self.shared {
             Shared::Bucket(bucket) => bucket.reserve(now, cost, wait_max).map(in_bucket),
             Shared::Leased(Leased { gcra, cell, .. }) => {
                 cell.reserve(gcra, now, cost, wait_max).map(in_bucket)
@@ -344,11 +359,13 @@ impl RateLimiter {
                 let claim = locked.reserve(now, cost, wait_max);
                 claim.map(|claim| (claim.slot, (cost > 0).then_some(Claim::Locked(claim))))
             }
-        };
-        if let (Err(rejected), Some(observer)) = (&claimed, &self.observer) {
-            observer.observe(&Event::Rejected(*rejected));
         }
-        claimed
+    }
+
+    pub(crate) fn observe(&self, event: &Event) {
+        if let Some(observer) = &self.observer {
+            observer.observe(event);
+        }
     }
 
     /// Gives a slot back, if nobody took anything behind it. Tells whether it did.
@@ -371,12 +388,7 @@ impl RateLimiter {
     /// `slot`, or by chance a little later, but not after `deadline`.
     #[cfg(feature = "tokio")]
     pub(crate) fn jittered(&self, slot: Instant, deadline: Instant) -> Instant {
-        match &self.jitter {
-            Some(jitter) if slot > self.clock.now() => {
-                (slot + jitter.draw()).min(deadline.max(slot))
-            }
-            _ => slot,
-        }
+        Jitter::after(self.jitter.as_ref(), &self.clock, slot, deadline)
     }
 
     /// Where the limiter stands; takes nothing.

@@ -3,10 +3,11 @@ use std::time::Duration;
 
 use stanchion_core::{Clock, Instant};
 
-use crate::limiter::Claim;
+use crate::holder::{Claim, Holder};
 use crate::{RateLimiter, Rejected};
 
-/// A slot of a limiter that is held for the caller, from [`RateLimiter::reserve`].
+/// A slot of a limiter, or of one key of a keyed one, that is held for the caller; from
+/// [`RateLimiter::reserve`] or [`KeyedRateLimiter::reserve`](crate::KeyedRateLimiter::reserve).
 ///
 /// What it costs is taken. Wait until [`ready_at`](Self::ready_at), do the work, and
 /// [`commit`](Self::commit). Dropped before that it is given back, as far as nobody stands behind
@@ -14,21 +15,23 @@ use crate::{RateLimiter, Rejected};
 /// stays used. (Giving it back would let two meet in one slot.)
 #[must_use = "a reservation that is dropped is given back"]
 pub struct Reservation {
-    limiter: RateLimiter,
+    holder: Holder,
     ready_at: Instant,
     cost: u64,
     claim: Option<Claim>,
 }
 
 impl Reservation {
-    pub(crate) fn new(
-        limiter: RateLimiter,
-        ready_at: Instant,
-        cost: u64,
-        claim: Option<Claim>,
-    ) -> Self {
+    /// Takes the next slot, or tells the observer that it is refused.
+    pub(crate) fn of(holder: Holder, cost: u64, wait_max: Duration) -> Result<Self, Rejected> {
+        let claimed = holder.claim(cost, wait_max);
+        let (ready_at, claim) = claimed.map_err(|rejected| holder.refuse(rejected))?;
+        Ok(Self::new(holder, ready_at, cost, claim))
+    }
+
+    pub(crate) fn new(holder: Holder, ready_at: Instant, cost: u64, claim: Option<Claim>) -> Self {
         Self {
-            limiter,
+            holder,
             ready_at,
             cost,
             claim,
@@ -45,7 +48,7 @@ impl Reservation {
     /// How long until the slot; zero if it is there.
     #[must_use]
     pub fn ready_in(&self) -> Duration {
-        self.ready_at - self.limiter.clock().now()
+        self.ready_at - self.holder.clock().now()
     }
 
     /// What was taken.
@@ -57,7 +60,7 @@ impl Reservation {
     /// The clock that tells when the slot is there.
     #[must_use]
     pub fn clock(&self) -> &Clock {
-        self.limiter.clock()
+        self.holder.clock()
     }
 
     /// Uses the slot: nothing is given back any more.
@@ -74,7 +77,7 @@ impl Reservation {
 
     fn give_back(&mut self) -> bool {
         match self.claim.take() {
-            Some(claim) => self.limiter.cancel(&claim),
+            Some(claim) => self.holder.cancel(&claim),
             None => self.cost == 0,
         }
     }
@@ -132,7 +135,6 @@ impl RateLimiter {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reserve(&self, cost: u64, wait_max: Duration) -> Result<Reservation, Rejected> {
-        let (ready_at, claim) = self.claim(cost, wait_max)?;
-        Ok(Reservation::new(self.clone(), ready_at, cost, claim))
+        Reservation::of(Holder::One(self.clone()), cost, wait_max)
     }
 }

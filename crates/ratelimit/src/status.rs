@@ -157,6 +157,9 @@ pub enum Reason {
     /// There is not enough yet, and the algorithm promises nothing for later: it cannot be waited
     /// for. See [`Policy`](crate::Policy) for those that can.
     NoWaiting,
+    /// As many wait for their slots as may; see [`Waiting`](crate::Waiting).
+    #[cfg(feature = "tokio")]
+    TooManyWaiting,
     /// The request carries no key to be limited by.
     NoKey,
     /// Nobody could decide in time, and requests are refused then; see
@@ -222,6 +225,15 @@ impl Rejected {
             reason: Reason::NoWaiting,
             status: Some(status),
             cost,
+        }
+    }
+
+    /// The same refusal, where it is only so because nobody else may wait.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn too_many_waiting(self) -> Self {
+        Self {
+            reason: Reason::TooManyWaiting,
+            ..self
         }
     }
 
@@ -291,6 +303,10 @@ impl fmt::Display for Rejected {
                 f,
                 "rate limit exceeded, this algorithm lets nobody wait, retry after {wait:?}"
             ),
+            #[cfg(feature = "tokio")]
+            (Reason::TooManyWaiting, Some(wait), _) => {
+                write!(f, "too many requests are waiting, retry after {wait:?}")
+            }
             (Reason::NoKey, ..) => f.write_str("the request carries no key to be limited by"),
             #[cfg(feature = "redis")]
             (Reason::Unavailable, ..) => {

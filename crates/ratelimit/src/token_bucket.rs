@@ -98,6 +98,11 @@ impl Algorithm for TokenBucket {
     }
 
     fn refund(&self, state: &mut State, now: Instant, cost: u64) -> u64 {
+        let used = self.used(state, now);
+        // Beyond the burst someone may be waiting for his slot.
+        if used > self.limit() {
+            return 0;
+        }
         let back = cost.min(self.ahead(state, now) / self.step);
         self.give_back(state, back);
         back

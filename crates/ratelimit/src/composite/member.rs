@@ -6,9 +6,9 @@ use parking_lot::Mutex;
 use stanchion_core::Instant;
 
 use crate::algorithm::Algorithm;
-use crate::keyed::{InvalidMaxKeys, States};
+use crate::keyed::{InvalidMaxKeys, Place, States};
 use crate::token_bucket::TokenBucket;
-use crate::{Policy, Rejected, Status};
+use crate::{Policy, Rejected, Status, WhenFull};
 
 /// Is told a limit's verdict while its state is held, and tells whether to take.
 pub(crate) type Next<'a> = &'a mut dyn FnMut(Result<(), Rejected>) -> bool;
@@ -111,8 +111,11 @@ impl<A: Algorithm> Member for One<A> {
 
 impl<A: Algorithm> Member for Each<A> {
     fn hold(&self, hash: u64, now: Instant, cost: u64, next: Next<'_>) -> Status {
-        let (status, overflowed) = self.states.hold(&self.algorithm, hash, now, cost, next);
-        if overflowed {
+        let share = WhenFull::Share;
+        let (status, place) = self
+            .states
+            .hold(&self.algorithm, hash, now, cost, share, next);
+        if place == Place::Shared {
             self.overflowed.fetch_add(1, Ordering::Relaxed);
         }
         status

@@ -1,100 +1,277 @@
 //! The states of many keys under one algorithm, and what becomes of a key without a place.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use parking_lot::Mutex;
-use stanchion_core::{Clock, Instant};
+use stanchion_core::Instant;
 
 use super::store::Store;
 use super::when_full::{Place, Room, WhenFull};
 use crate::algorithm::Algorithm;
 use crate::composite::{Next, hold};
-use crate::{Policy, Rejected, Status};
+use crate::{Rejected, Status};
 
 /// The states of many keys, under algorithms of one kind that may differ in their numbers.
 pub(crate) struct States<A: Algorithm> {
-    store: Store<A::State>,
-    overflow: Mutex<A::State>,
+    store: Store<Kept<A::State>>,
+    overflow: Mutex<Kept<A::State>>,
+    /// Slots that were reserved since the start; numbers them.
+    reserved: AtomicU64,
+}
+
+/// A state, and who took from it last.
+struct Kept<S> {
+    state: S,
+    /// The number of the reservation that did; 0 if it was none.
+    last: u64,
+}
+
+/// A slot that was taken, now or for later.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    /// What the algorithm needs to undo it.
+    taken: u64,
+    number: u64,
+    /// Who took last before.
+    before: u64,
+    /// It lies in the state that keys without a place share.
+    shared: bool,
 }
 
 /// What became of a request, and how its key came to its place.
-pub(crate) type Placed = (Result<Status, Rejected>, Place);
+pub(crate) type Placed<T> = (Result<T, Rejected>, Place);
 
 impl<A: Algorithm> States<A> {
     pub(crate) fn new(max_keys: usize, algorithm: &A) -> Self {
         Self {
-            store: Store::new(max_keys, || algorithm.idle()),
-            overflow: Mutex::new(algorithm.idle()),
+            store: Store::new(max_keys, || Kept::idle(algorithm)),
+            overflow: Mutex::new(Kept::idle(algorithm)),
+            reserved: AtomicU64::new(0),
         }
     }
 
-    /// Takes `cost` from the key of `hash`; `common` is for all keys that share a state.
+    /// Takes `cost` from the key of `hash`; `common` is for all keys that share a state. The clock
+    /// is read under the lock.
+    #[inline]
     pub(crate) fn check(
+        &self,
+        algorithms: (&A, &A),
+        hash: u64,
+        now: impl FnOnce() -> Instant,
+        cost: u64,
+        when_full: WhenFull,
+    ) -> Placed<Status> {
+        let act = |algorithm: &A, kept: &mut Kept<A::State>, now| {
+            let status = algorithm.check(&mut kept.state, now, cost)?;
+            if cost > 0 {
+                kept.last = 0;
+            }
+            Ok((status, status))
+        };
+        self.act(algorithms, hash, now, cost > 0, when_full, act)
+    }
+
+    /// Takes the first slot for `cost` that lies within `wait_max` nanoseconds of now.
+    pub(crate) fn reserve(
+        &self,
+        algorithms: (&A, &A),
+        hash: u64,
+        now: Instant,
+        (cost, wait_max): (u64, u64),
+        when_full: WhenFull,
+    ) -> Placed<(Instant, Claim)> {
+        let number = self.reserved.fetch_add(1, Ordering::Relaxed) + 1;
+        let act = |algorithm: &A, kept: &mut Kept<A::State>, now| {
+            let state = &mut kept.state;
+            let (slot, taken) = algorithm.reserve(state, now, cost, wait_max)?;
+            let before = std::mem::replace(&mut kept.last, number);
+            let claim = Claim {
+                taken,
+                number,
+                before,
+                shared: false,
+            };
+            Ok(((slot, claim), algorithm.status(&kept.state, now, 1)))
+        };
+        let (reserved, place) = self.act(algorithms, hash, || now, cost > 0, when_full, act);
+        let shared = place == Place::Shared;
+        let reserved = reserved.map(|(slot, claim)| (slot, Claim { shared, ..claim }));
+        (reserved, place)
+    }
+
+    /// Gives a slot back, if nobody took anything behind it. Tells whether it did.
+    pub(crate) fn cancel(&self, own: &A, hash: u64, now: Instant, claim: &Claim) -> bool {
+        let give_back = |kept: &mut Kept<A::State>, now| {
+            let is_last = kept.last == claim.number;
+            if is_last {
+                own.advance(&mut kept.state, now);
+                own.give_back(&mut kept.state, claim.taken);
+                kept.last = claim.before;
+            }
+            is_last
+        };
+        if claim.shared {
+            return give_back(&mut self.overflow.lock(), now);
+        }
+        self.amend(own, hash, now, give_back).unwrap_or(false)
+    }
+
+    /// Gives back up to `cost`, and nothing behind which someone waits. Tells how much that was.
+    pub(crate) fn refund(&self, own: &A, hash: u64, now: Instant, cost: u64) -> u64 {
+        let refund = |kept: &mut Kept<A::State>, now| {
+            own.advance(&mut kept.state, now);
+            let back = own.refund(&mut kept.state, now, cost);
+            if back > 0 {
+                kept.last = 0;
+            }
+            back
+        };
+        self.amend(own, hash, now, refund).unwrap_or(0)
+    }
+
+    /// Takes `cost` whatever is left. A full table that denies new keys shares a state for this:
+    /// what was done has to be paid for by someone.
+    pub(crate) fn force(
+        &self,
+        algorithms: (&A, &A),
+        hash: u64,
+        now: Instant,
+        cost: u64,
+        when_full: WhenFull,
+    ) -> (Status, Place) {
+        let act = |algorithm: &A, kept: &mut Kept<A::State>, now| {
+            algorithm.advance(&mut kept.state, now);
+            if cost > 0 {
+                algorithm.take(&mut kept.state, now, cost);
+                kept.last = 0;
+            }
+            let status = algorithm.status(&kept.state, now, 1);
+            Ok((status, status))
+        };
+        let when_full = match when_full {
+            WhenFull::Deny => WhenFull::Share,
+            other => other,
+        };
+        let (forced, place) = self.act(algorithms, hash, || now, cost > 0, when_full, act);
+        // Nobody refuses it.
+        let status = forced.unwrap_or_else(|_| self.peek(algorithms.0, hash, now));
+        (status, place)
+    }
+
+    /// Lets `act` take from the state of a key, or from what keys without a place share. It tells
+    /// where the state stands then.
+    #[inline]
+    fn act<T>(
         &self,
         (own, common): (&A, &A),
         hash: u64,
-        clock: &Clock,
-        cost: u64,
+        now: impl FnOnce() -> Instant,
+        takes: bool,
         when_full: WhenFull,
-    ) -> Placed {
+        act: impl Fn(&A, &mut Kept<A::State>, Instant) -> Result<(T, Status), Rejected>,
+    ) -> Placed<T> {
         let mut shard = self.store.lock(hash);
-        let read = clock.now();
+        let read = now();
         let now = shard.time(read);
         if let Some(slot) = shard.find(hash) {
-            let result = own.check(shard.state(slot), now, cost);
-            if let (Ok(status), true) = (&result, cost > 0) {
+            let result = act(own, shard.state(slot), now);
+            if let (Ok((_, status)), true) = (&result, takes) {
                 shard.keep_until(slot, now + status.reset_after());
             }
-            return (result, Place::Own);
+            return (result.map(|(done, _)| done), Place::Own);
         }
-        let mut state = own.idle();
-        let result = own.check(&mut state, now, cost);
-        let (Ok(status), true) = (&result, cost > 0) else {
-            return (result, Place::Own);
+        let mut new = Kept::idle(own);
+        let (done, status) = match act(own, &mut new, now) {
+            Ok(done) => done,
+            Err(rejected) => return (Err(rejected), Place::Own),
         };
+        if !takes {
+            return (Ok(done), Place::Own);
+        }
         let until = now + status.reset_after();
-        match shard.insert(hash, state, now, until, when_full == WhenFull::Evict) {
-            Room::Free => (result, Place::Own),
-            Room::Evicted => (result, Place::Evicted),
+        match shard.insert(hash, new, now, until, when_full == WhenFull::Evict) {
+            Room::Free => (Ok(done), Place::Own),
+            Room::Evicted => (Ok(done), Place::Evicted),
             Room::None(free_at) if when_full == WhenFull::Deny => {
                 let wait = free_at.as_nanos().saturating_sub(read.as_nanos());
-                let rejected = Rejected::no_room(status.limit(), wait, cost);
+                let rejected = Rejected::no_room(status.limit(), wait, 1);
                 (Err(rejected), Place::Denied)
             }
             Room::None(_) => {
                 drop(shard);
-                let result = common.check(&mut self.overflow.lock(), read, cost);
-                (result, Place::Shared)
+                let result = act(common, &mut self.overflow.lock(), read);
+                (result.map(|(done, _)| done), Place::Shared)
             }
         }
     }
 
+    /// Lets `amend` change the state of a key that has one.
+    fn amend<T>(
+        &self,
+        own: &A,
+        hash: u64,
+        now: Instant,
+        amend: impl FnOnce(&mut Kept<A::State>, Instant) -> T,
+    ) -> Option<T> {
+        let mut shard = self.store.lock(hash);
+        let now = shard.time(now);
+        let slot = shard.find(hash)?;
+        let done = amend(shard.state(slot), now);
+        let status = own.peek(&mut shard.state(slot).state, now, 1);
+        shard.keep_until(slot, now + status.reset_after());
+        Some(done)
+    }
+
     /// Holds the state of the key of `hash`, or what keys without a place share, while `next` is
     /// told whether it admits `cost`, and takes it if `next` says so. Tells where the state stands
-    /// then, and whether it is the shared one.
+    /// then, and how the key came to its place.
     pub(crate) fn hold(
         &self,
         algorithm: &A,
         hash: u64,
         now: Instant,
         cost: u64,
+        when_full: WhenFull,
         next: Next<'_>,
-    ) -> (Status, bool) {
+    ) -> (Status, Place) {
         let mut shard = self.store.lock(hash);
         let in_shard = shard.time(now);
-        let slot = shard.find(hash).or_else(|| {
-            // Says nothing from now on, so if nothing is taken, its place is free again.
-            let new = algorithm.idle();
-            shard.insert(hash, new, in_shard, in_shard, false);
-            shard.find(hash)
-        });
-        let Some(slot) = slot else {
-            let mut overflow = self.overflow.lock();
-            return (hold(algorithm, &mut overflow, now, cost, next).0, true);
-        };
-        let (status, taken) = hold(algorithm, shard.state(slot), in_shard, cost, next);
-        if taken {
-            shard.keep_until(slot, in_shard + status.reset_after());
+        if let Some(slot) = shard.find(hash) {
+            let state = &mut shard.state(slot).state;
+            let (status, taken) = hold(algorithm, state, in_shard, cost, next);
+            if taken {
+                shard.keep_until(slot, in_shard + status.reset_after());
+            }
+            return (status, Place::Own);
         }
-        (status, false)
+        // Looks for a place without taking any: nothing may have been taken in the end.
+        let evict = when_full == WhenFull::Evict;
+        match shard.room(hash, in_shard, evict).0 {
+            Room::None(free_at) if when_full == WhenFull::Deny => {
+                let status = algorithm.peek(&mut algorithm.idle(), in_shard, cost);
+                let wait = free_at.as_nanos().saturating_sub(now.as_nanos());
+                next(Err(Rejected::no_room(status.limit(), wait, cost)));
+                (status, Place::Denied)
+            }
+            Room::None(_) => {
+                drop(shard);
+                let mut overflow = self.overflow.lock();
+                let (status, _) = hold(algorithm, &mut overflow.state, now, cost, next);
+                (status, Place::Shared)
+            }
+            room => {
+                let mut new = Kept::idle(algorithm);
+                let (status, taken) = hold(algorithm, &mut new.state, in_shard, cost, next);
+                if !taken {
+                    return (status, Place::Own);
+                }
+                let until = in_shard + status.reset_after();
+                shard.insert(hash, new, in_shard, until, evict);
+                let evicted = room == Room::Evicted;
+                let place = if evicted { Place::Evicted } else { Place::Own };
+                (status, place)
+            }
+        }
     }
 
     /// Where the key of `hash` stands.
@@ -102,7 +279,7 @@ impl<A: Algorithm> States<A> {
         let mut shard = self.store.lock(hash);
         let now = shard.time(now);
         match shard.find(hash) {
-            Some(slot) => own.peek(shard.state(slot), now, 1),
+            Some(slot) => own.peek(&mut shard.state(slot).state, now, 1),
             None => own.peek(&mut own.idle(), now, 1),
         }
     }
@@ -111,7 +288,7 @@ impl<A: Algorithm> States<A> {
     pub(crate) fn reset(&self, own: &A, hash: u64) {
         let mut shard = self.store.lock(hash);
         if let Some(slot) = shard.find(hash) {
-            shard.clear(slot, own.idle());
+            shard.clear(slot, Kept::idle(own));
         }
     }
 
@@ -124,47 +301,11 @@ impl<A: Algorithm> States<A> {
     }
 }
 
-/// [`States`] of whichever algorithm, all of whose keys have the same numbers.
-pub(super) trait Uniform: Send + Sync {
-    fn policy(&self) -> Policy;
-    fn check(&self, hash: u64, clock: &Clock, cost: u64, when_full: WhenFull) -> Placed;
-    fn peek(&self, hash: u64, now: Instant) -> Status;
-    fn reset(&self, hash: u64);
-    fn live(&self, now: Instant) -> usize;
-    fn bytes(&self) -> usize;
-}
-
-pub(super) fn uniform<A>(algorithm: A, max_keys: usize) -> Box<dyn Uniform>
-where
-    A: Algorithm + Into<Policy>,
-{
-    let states = States::new(max_keys, &algorithm);
-    Box::new((algorithm, states))
-}
-
-impl<A: Algorithm + Into<Policy>> Uniform for (A, States<A>) {
-    fn policy(&self) -> Policy {
-        self.0.into()
-    }
-
-    fn check(&self, hash: u64, clock: &Clock, cost: u64, when_full: WhenFull) -> Placed {
-        let (algorithm, states) = self;
-        states.check((algorithm, algorithm), hash, clock, cost, when_full)
-    }
-
-    fn peek(&self, hash: u64, now: Instant) -> Status {
-        self.1.peek(&self.0, hash, now)
-    }
-
-    fn reset(&self, hash: u64) {
-        self.1.reset(&self.0, hash);
-    }
-
-    fn live(&self, now: Instant) -> usize {
-        self.1.live(now)
-    }
-
-    fn bytes(&self) -> usize {
-        self.1.bytes()
+impl<S> Kept<S> {
+    fn idle<A: Algorithm<State = S>>(algorithm: &A) -> Self {
+        Self {
+            state: algorithm.idle(),
+            last: 0,
+        }
     }
 }

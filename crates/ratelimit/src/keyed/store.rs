@@ -134,30 +134,38 @@ impl<S> Shard<S> {
         until: Instant,
         evict: bool,
     ) -> Room {
+        let (room, slot) = self.room(hash, now, evict);
+        if let Room::None(_) = room {
+            return room;
+        }
+        if room == Room::Free {
+            self.floor = self.floor.max(self.idle_from[slot]);
+        }
+        self.tags[slot] = tag(hash);
+        self.idle_from[slot] = until.as_nanos();
+        self.states[slot] = new;
+        room
+    }
+
+    /// Finds room for a new key: a slot that nobody uses, by moving another key if need be, or the
+    /// one to be evicted. It stays there for [`insert`](Self::insert) as long as the lock is held.
+    pub(super) fn room(&mut self, hash: u64, now: Instant, evict: bool) -> (Room, usize) {
         let now = now.as_nanos();
-        let tag = tag(hash);
-        let (first, second) = self.homes(tag);
+        let (first, second) = self.homes(tag(hash));
         let slots = || slots_of(first).chain(slots_of(second));
         // A slot that was never used has been idle since ever.
         let soonest = slots().min_by_key(|slot| self.idle_from[*slot]);
         let soonest = soonest.unwrap_or(first * GROUP);
         let free_at = self.idle_from[soonest];
-        let (room, slot) = if free_at <= now {
+        if free_at <= now {
             (Room::Free, soonest)
         } else if let Some(slot) = slots().find(|slot| self.move_away(*slot, now)) {
             (Room::Free, slot)
         } else if evict {
             (Room::Evicted, soonest)
         } else {
-            return Room::None(Instant::from_nanos(free_at));
-        };
-        if room == Room::Free {
-            self.floor = self.floor.max(self.idle_from[slot]);
+            (Room::None(Instant::from_nanos(free_at)), soonest)
         }
-        self.tags[slot] = tag;
-        self.idle_from[slot] = until.as_nanos();
-        self.states[slot] = new;
-        room
     }
 
     /// Moves the key in `slot` to its other group, if there is a slot that nobody uses; then this

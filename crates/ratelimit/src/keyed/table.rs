@@ -6,6 +6,8 @@
 //! and if that is full too, one there first to its own; if none can move, the
 //! table is full for this key, and [`WhenFull`] says what becomes of it.
 
+mod change;
+
 use stanchion_core::Instant;
 
 use super::line::{Entry, Fingerprint, Line, Locked, SLOTS, Vacant};
@@ -14,6 +16,8 @@ use super::when_full::{Place, WhenFull};
 use crate::cell::Cell;
 use crate::gcra::{Decision, Gcra, Moment, Verdict};
 use crate::sync::{AtomicU64, Ordering};
+pub(crate) use change::Claim;
+pub(super) use change::Patience;
 
 /// Slots for every ten keys: at 70 % almost every new key finds a place in one of its two lines.
 const SLOTS_PER_TEN_KEYS: usize = 14;

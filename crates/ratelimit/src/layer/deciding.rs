@@ -1,5 +1,6 @@
 //! The layer for limiters that may have to ask elsewhere: the decision is awaited in the call's future.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -23,6 +24,37 @@ use crate::{AsyncLimiter, Rejected, Status};
 ///
 /// By default the service is always ready, and an admitted request readies and calls a clone of
 /// the inner service; see [`propagate_readiness`](Self::propagate_readiness).
+///
+/// With [`Waiting`](crate::Waiting) (feature `tokio`) requests wait for their slots. They do so in
+/// the response future and not in `poll_ready`: before there is a request there is no key and no
+/// deadline, and what is reserved for a service that is ready and not called is lost for others.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "tokio")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// use std::time::Duration;
+/// use stanchion_ratelimit::{AsyncRateLimitLayer, LeakyBucket, RateLimiter, Waiting};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// // One every millisecond; up to 50 wait for their turn.
+/// let limiter = RateLimiter::new(LeakyBucket::new(1_000, Duration::from_secs(1), 50)?);
+/// let waiting = Waiting::new(limiter, Duration::from_millis(200))?;
+/// let service = ServiceBuilder::new()
+///     .layer(AsyncRateLimitLayer::new(waiting))
+///     .service(service_fn(|name: &'static str| async move {
+///         Ok::<_, std::convert::Infallible>(format!("hello, {name}"))
+///     }));
+/// for name in ["anna", "bela", "carl"] {
+///     service.clone().oneshot(name).await?;
+/// }
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "tokio"))]
+/// # fn main() {}
+/// ```
 #[must_use = "a layer does nothing until it wraps a service"]
 pub struct AsyncRateLimitLayer<L, E, A = Fail, R = Isolate> {
     limit: AsyncLimit<L, E>,
@@ -35,6 +67,34 @@ struct AsyncLimit<L, E> {
     limiter: L,
     extractor: Arc<E>,
     pass_without_key: bool,
+}
+
+/// Finds one key for all requests together.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Together;
+
+impl<Req> KeyExtractor<Req> for Together {
+    type Key = ();
+
+    fn extract<'a>(&'a self, _request: &'a Req) -> Option<Cow<'a, ()>> {
+        Some(Cow::Borrowed(&()))
+    }
+}
+
+impl<L: AsyncLimiter<()>> AsyncRateLimitLayer<L, Together> {
+    /// One limit for all requests together.
+    pub fn new(limiter: L) -> Self {
+        Self {
+            limit: AsyncLimit {
+                limiter,
+                extractor: Arc::new(Together),
+                pass_without_key: false,
+            },
+            answer: Fail,
+            readiness: Isolate,
+        }
+    }
 }
 
 impl<L, E> AsyncRateLimitLayer<L, E> {
@@ -56,7 +116,28 @@ impl<L, E> AsyncRateLimitLayer<L, E> {
     }
 }
 
+impl<L, E, A: Clone, R: Clone> AsyncRateLimitLayer<L, E, A, R> {
+    /// The same layer with another limiter.
+    pub(super) fn with_limiter(&self, limiter: L) -> Self {
+        Self {
+            limit: AsyncLimit {
+                limiter,
+                extractor: self.limit.extractor.clone(),
+                pass_without_key: self.limit.pass_without_key,
+            },
+            answer: self.answer.clone(),
+            readiness: self.readiness.clone(),
+        }
+    }
+}
+
 impl<L, E, A, R> AsyncRateLimitLayer<L, E, A, R> {
+    /// The limiter.
+    #[must_use]
+    pub fn limiter(&self) -> &L {
+        &self.limit.limiter
+    }
+
     /// Lets requests without a key pass uncounted. By default they are refused.
     pub fn pass_without_key(mut self) -> Self {
         self.limit.pass_without_key = true;

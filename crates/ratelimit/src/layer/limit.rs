@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stanchion_core::KeyExtractor;
 
-use super::Closure;
+use super::{Anew, Closure};
 use crate::{KeyedRateLimiter, RateLimiter, Rejected, Status};
 
 /// What a layer limits requests by: a [`RateLimiter`], or a [`Keyed`] one. Sealed.
@@ -109,6 +109,38 @@ where
             (None, Keyless::Share(limiter)) => limiter.check().map(Some),
             (None, Keyless::Refuse) => Err(self.limiter.refuse(Rejected::no_key())),
         }
+    }
+}
+
+impl Anew for RateLimiter {
+    fn anew(&self) -> Self {
+        self.anew()
+    }
+}
+
+impl<K: ?Sized> Anew for KeyedRateLimiter<K> {
+    fn anew(&self) -> Self {
+        self.anew()
+    }
+}
+
+impl<E, K: ?Sized> Anew for Keyed<E, K> {
+    fn anew(&self) -> Self {
+        Self {
+            limiter: self.limiter.anew(),
+            extractor: self.extractor.clone(),
+            keyless: match &self.keyless {
+                Keyless::Share(limiter) => Keyless::Share(limiter.anew()),
+                other => other.clone(),
+            },
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<L: Anew> Anew for crate::Waiting<L> {
+    fn anew(&self) -> Self {
+        self.anew_with(self.limiter().anew())
     }
 }
 

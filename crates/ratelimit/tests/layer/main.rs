@@ -9,6 +9,8 @@ mod isolate;
 mod keyed;
 mod propagate;
 mod sharing;
+#[cfg(feature = "tokio")]
+mod waiting;
 
 use std::future::Future;
 use std::pin::Pin;

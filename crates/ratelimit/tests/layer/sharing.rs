@@ -97,3 +97,53 @@ fn each_new_layer_has_a_limiter_of_its_own() {
         assert_eq!(admitted(std::slice::from_mut(&mut service)), 1);
     }
 }
+
+/// axum makes a service for each route from one layer; there a limit of one for each has to be asked
+/// for.
+#[test]
+fn services_made_per_service_share_nothing_and_their_clones_do() {
+    let (_world, inner) = World::new();
+    let (clock, time) = Clock::manual();
+    let quota = Quota::new(1, Duration::from_secs(60)).unwrap();
+    let shared = RateLimiter::new(quota).with_clock(clock.clone());
+    let layer = RateLimitLayer::from_limiter(shared.clone()).per_service();
+    let (mut one, mut other) = (layer.layer(inner.clone()), layer.layer(inner.clone()));
+    for service in [&mut one, &mut other] {
+        assert!(at_once(ready_and_call(service, 1)).is_ok());
+        assert_exceeded(at_once(ready_and_call(service, 1)));
+        assert_exceeded(at_once(ready_and_call(&mut service.clone(), 1)));
+    }
+    assert_eq!(shared.peek().remaining(), 1);
+    // On the same clock.
+    time.advance(Duration::from_secs(60));
+    assert!(at_once(ready_and_call(&mut one, 1)).is_ok());
+
+    let keyed = KeyedRateLimiter::<u32>::new(quota, 10).unwrap();
+    let layer = RateLimitLayer::keyed(keyed.with_clock(clock), |request: &u32| Some(*request));
+    let layer = layer.per_service();
+    let (mut one, mut other) = (layer.layer(inner.clone()), layer.layer(inner));
+    for service in [&mut one, &mut other] {
+        assert!(at_once(ready_and_call(service, 7)).is_ok());
+        assert_exceeded(at_once(ready_and_call(service, 7)));
+    }
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn services_made_per_service_wait_on_their_own() {
+    use stanchion_ratelimit::{AsyncRateLimitLayer, Waiting};
+    let (_world, inner) = World::new();
+    let waiting = Waiting::new(limiter(1).0, Duration::from_secs(60)).unwrap();
+    let waiting = waiting.with_waiters_max(1).unwrap();
+    let layer = AsyncRateLimitLayer::new(waiting.clone()).per_service();
+    let (mut one, mut other) = (layer.layer(inner.clone()), layer.layer(inner));
+    let mut waits = Vec::new();
+    for service in [&mut one, &mut other] {
+        assert!(at_once(ready_and_call(service, 1)).is_ok());
+        let mut second = Box::pin(ready_and_call(service, 1));
+        assert!(poll(second.as_mut()).is_pending());
+        waits.push(second);
+        assert!(at_once(ready_and_call(service, 1)).is_err());
+    }
+    assert_eq!(waiting.snapshot().waited, 0);
+}
