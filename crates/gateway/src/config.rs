@@ -60,6 +60,8 @@ pub(crate) use source::Source;
 pub struct Config {
     pub(crate) workers: NonZeroUsize,
     pub(crate) access_log: LogTarget,
+    /// Of the traces begun here, those that are sampled; from 0 to 1.
+    pub(crate) trace_ratio: f64,
     pub(crate) listen: Listen,
     pub(crate) admin: Admin,
     pub(crate) shutdown: Shutdown,
@@ -223,6 +225,7 @@ pub(crate) struct Route {
     /// Segments that the path prefix begins with, and that the server is not sent.
     #[serde(serialize_with = "show::strip_prefix")]
     pub(crate) strip_prefix: Option<Box<str>>,
+    #[serde(serialize_with = "edits::without_values")]
     pub(crate) request_headers: FieldEdits,
     pub(crate) response_headers: FieldEdits,
 }

@@ -35,7 +35,7 @@ pub(crate) fn gateway(
     });
     let table = Table::new(&config.routes).with_encoded_slash(config.listen.encoded_slash);
     let unmatched = worker.recorder(&Arc::from(config::UNMATCHED));
-    let traces = Arc::new(Traces::new());
+    let traces = Arc::new(Traces::new(config.trace_ratio));
     ServiceBuilder::new()
         .layer(RequestIdLayer::new())
         .map_request(move |request| traces.follow(request))

@@ -26,11 +26,26 @@ pub(crate) struct TraceId(NonZeroU128);
 #[derive(Debug)]
 pub(crate) struct Traces {
     ids: Ids,
+    sampled_from: u64,
 }
 
+/// How many bits of an id, its last ones, decide whether the trace is sampled.
+const RANDOM_BITS: u32 = 56;
+
 impl Traces {
-    pub(crate) fn new() -> Self {
-        Self { ids: Ids::new() }
+    /// `ratio` of the traces begun here, from 0 to 1, say that they are sampled.
+    pub(crate) fn new(ratio: f64) -> Self {
+        let all = 1_u64 << RANDOM_BITS;
+        // From all for a ratio of 0 to 0 for one of 1.
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "it is a whole number of at most 57 bits"
+        )]
+        let sampled_from = ((1.0 - ratio) * all as f64) as u64;
+        Self {
+            ids: Ids::new(),
+            sampled_from,
+        }
     }
 
     /// Leaves a request in its trace. Without one, or with one that is malformed, it is given one,
@@ -47,8 +62,7 @@ impl Traces {
         request
     }
 
-    /// A trace, and the field that says so. Nobody has recorded anything of it yet, so it does not
-    /// say `sampled`.
+    /// A trace, and the field that says so.
     fn begin(&self) -> Option<(TraceId, HeaderValue)> {
         let (high, low) = self.ids.next_bits();
         let bits = (u128::from(high) << 64) | u128::from(low);
@@ -58,6 +72,10 @@ impl Traces {
         write_hex(high, &mut text[3..19]);
         write_hex(low.max(u64::from(bits == 0)), &mut text[19..35]);
         write_hex(span, &mut text[36..52]);
+        // The id decides, so that whoever samples by it as well comes to the same.
+        if low & ((1 << RANDOM_BITS) - 1) >= self.sampled_from {
+            text[54] = b'1';
+        }
         // Digits and dashes are a value.
         let parent = HeaderValue::from_bytes(&text).ok()?;
         Some((TraceId(trace), parent))
@@ -161,14 +179,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_begun_is_sound_new_and_not_sampled() {
-        let traces = Traces::new();
+    fn what_is_begun_is_sound_new_and_sampled_by_the_ratio() {
         let mut seen = HashSet::new();
-        for _ in 0..1_000 {
-            let (trace, parent) = traces.begin().unwrap();
-            assert_eq!(parse(parent.as_bytes()), Some(trace));
-            assert!(parent.as_bytes().ends_with(b"-00"));
-            assert!(seen.insert(trace.to_string()));
+        for (ratio, sampled_wanted) in [(0.0, 0..=0), (0.25, 150..=350), (1.0, 1_000..=1_000)] {
+            let traces = Traces::new(ratio);
+            let mut sampled = 0;
+            for _ in 0..1_000 {
+                let (trace, parent) = traces.begin().unwrap();
+                assert_eq!(parse(parent.as_bytes()), Some(trace));
+                assert!(seen.insert(trace.to_string()));
+                match &parent.as_bytes()[52..] {
+                    b"-00" => {}
+                    b"-01" => sampled += 1,
+                    flags => panic!("{flags:?}"),
+                }
+            }
+            assert!(sampled_wanted.contains(&sampled), "{sampled} of {ratio}");
         }
     }
 

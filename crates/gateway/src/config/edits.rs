@@ -71,29 +71,42 @@ pub(super) fn name(text: &str) -> Result<HeaderName, String> {
     Ok(name)
 }
 
+#[derive(Serialize)]
+struct Shown<'a> {
+    remove: Vec<&'a str>,
+    set: BTreeMap<&'a str, &'a str>,
+    add: BTreeMap<&'a str, &'a str>,
+}
+
 impl Serialize for FieldEdits {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Shown<'a> {
-            remove: Vec<&'a str>,
-            set: BTreeMap<&'a str, &'a str>,
-            add: BTreeMap<&'a str, &'a str>,
-        }
-        let shown = Shown {
-            remove: self.remove.iter().map(HeaderName::as_str).collect(),
-            set: texts(&self.set),
-            add: texts(&self.add),
-        };
-        shown.serialize(serializer)
+        self.shown(|value| value.to_str().unwrap_or_default())
+            .serialize(serializer)
     }
 }
 
-fn texts(fields: &[(HeaderName, HeaderValue)]) -> BTreeMap<&str, &str> {
-    let text = |value| HeaderValue::to_str(value).unwrap_or_default();
-    let fields = fields.iter();
-    fields
-        .map(|(name, value)| (name.as_str(), text(value)))
-        .collect()
+/// For edits of requests: what servers are told may be a secret between them and the gateway.
+pub(super) fn without_values<S: Serializer>(
+    edits: &FieldEdits,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    edits.shown(|_| "***").serialize(serializer)
+}
+
+impl FieldEdits {
+    fn shown<'a>(&'a self, text: impl Fn(&'a HeaderValue) -> &'a str) -> Shown<'a> {
+        let texts = |fields: &'a [(HeaderName, HeaderValue)]| {
+            let fields = fields.iter();
+            fields
+                .map(|(name, value)| (name.as_str(), text(value)))
+                .collect()
+        };
+        Shown {
+            remove: self.remove.iter().map(HeaderName::as_str).collect(),
+            set: texts(&self.set),
+            add: texts(&self.add),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ type Written<T> = Spanned<Text<T>>;
 struct File {
     workers: Option<Spanned<usize>>,
     access_log: Option<Text<LogTarget>>,
+    trace_ratio: Option<Spanned<f64>>,
     listen: ListenTable,
     #[serde(default)]
     admin: AdminTable,
@@ -181,6 +182,7 @@ impl Reader<'_> {
             access_log: file
                 .access_log
                 .map_or_else(LogTarget::default, |target| target.0),
+            trace_ratio: self.ratio(file.trace_ratio, 0.0),
             admin: admin(file.admin),
             shutdown: self.shutdown(file.shutdown),
             upstreams: file
@@ -442,6 +444,18 @@ impl Reader<'_> {
         if !allowed.contains(&value) {
             let (low, high) = allowed.into_inner();
             let message = format!("{value} given, from {low} to {high} is allowed");
+            self.mistake(&given.span(), message);
+        }
+        value
+    }
+
+    fn ratio(&mut self, given: Option<Spanned<f64>>, default: f64) -> f64 {
+        let Some(given) = given else {
+            return default;
+        };
+        let value = *given.get_ref();
+        if !(0.0..=1.0).contains(&value) {
+            let message = format!("{value} given, from 0 to 1 is allowed");
             self.mistake(&given.span(), message);
         }
         value

@@ -120,6 +120,11 @@ fn check_names_the_line_the_field_what_was_given_and_what_is_allowed() {
             "11:12: upstream.users.idle_max: 11 given, from 0 to 10 is allowed",
         ),
         (
+            "[listen]",
+            "trace_ratio = 1.5\n[listen]",
+            "4:15: trace_ratio: 1.5 given, from 0 to 1 is allowed",
+        ),
+        (
             "connections_max = 10",
             "connections_max = 10\nforwarded = \"none\"",
             "11:13: upstream.users.forwarded: unknown variant `none`, expected one of `x-forwarded`, `forwarded`, `both`",

@@ -64,6 +64,27 @@ fn a_trace_is_begun_where_there_is_none_or_a_malformed_one() {
 }
 
 #[test]
+fn a_trace_that_is_begun_is_sampled_if_the_file_says_so() {
+    let origin = Origin::saying("hello");
+    let setup = Setup {
+        top: "workers = 1\naccess_log = \"off\"\ntrace_ratio = 1",
+        ..Setup::default()
+    };
+    let gateway = setup.start(&[origin.url()]);
+    let mut client = client(&gateway);
+    client.get("/", &[]);
+    let request = origin.last_request();
+    let parent = request.field("traceparent").unwrap();
+    assert!(parent.ends_with("-01"), "{parent}");
+    // That of another is left as it is.
+    let unsampled = PARENT.replace("-01", "-00");
+    client.get("/", &[&format!("traceparent: {unsampled}")]);
+    let request = origin.last_request();
+    assert_eq!(request.field("traceparent"), Some(&*unsampled));
+    gateway.shutdown();
+}
+
+#[test]
 fn clients_of_http_2_are_in_traces_too() {
     let origin = Origin::saying("hello");
     let gateway = before(&origin);
