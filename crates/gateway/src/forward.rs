@@ -23,12 +23,19 @@ pub(crate) fn request(mut request: Request, forwarded: Telling) -> Request {
         let path = path.unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
         *request.uri_mut() = Uri::from(path);
     }
-    // hyper sends a body of unknown length with GET only if told how.
-    if !request.body().is_end_stream() && request.body().size_hint().exact().is_none() {
-        let chunked = HeaderValue::from_static("chunked");
-        request
-            .headers_mut()
-            .insert(header::TRANSFER_ENCODING, chunked);
+    if !request.body().is_end_stream() {
+        // hyper sends a body of unknown length with GET only if told how.
+        let exact = request.body().size_hint().exact();
+        let headers = request.headers_mut();
+        if exact.is_none() {
+            let chunked = HeaderValue::from_static("chunked");
+            headers.insert(header::TRANSFER_ENCODING, chunked);
+        }
+        // It is met here: hyper says 100 when the body is asked for, and nobody waits for another.
+        let expects = headers.get(header::EXPECT);
+        if expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+            headers.remove(header::EXPECT);
+        }
     }
     *request.version_mut() = Version::HTTP_11;
     request

@@ -28,9 +28,15 @@ use service::StreamService;
 pub(crate) use stream::Stream;
 use stream::Streams;
 
-/// What the bodies of one connection's requests may hold in memory, in bytes; of one request, a
-/// quarter of that.
-const WINDOW: u32 = 1024 * 1024;
+/// What the body of one request may hold in memory, in bytes.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// What the bodies of one connection's requests may.
+///
+/// It bounds small frames as well: `h2` counts one that is not taken yet as 256 bytes, and closes a
+/// connection where half of this is used up beyond the data itself. So messages of 28 bytes and more
+/// fill a stream's window first, and smaller ones have to be 8,000 before a client is taken for a
+/// flood.
+const WINDOW: u32 = 16 * STREAM_WINDOW;
 /// What one response may hold in memory that the client's windows are open for, in bytes.
 const SEND_BYTES_MAX: usize = 64 * 1024;
 /// How many streams the client may reset before they were accepted, as `h2` counts them.
@@ -71,7 +77,7 @@ pub(super) async fn serve<S: GatewayService>(
         .max_local_error_reset_streams(ERROR_RESETS_MAX)
         .max_send_buf_size(SEND_BYTES_MAX)
         .initial_connection_window_size(WINDOW)
-        .initial_stream_window_size(WINDOW / 4)
+        .initial_stream_window_size(STREAM_WINDOW)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIMEOUT)
         .serve_connection(TokioIo::new(io), service);

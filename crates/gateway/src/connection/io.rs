@@ -21,6 +21,10 @@ use crate::timer::{LazyTimer, within};
 const LINGER: Duration = Duration::from_secs(5);
 const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// How much of HTTP/2 is read before the streams get a turn, in bytes. Small frames pile up in memory
+/// until then, and many of them look like a flood.
+const TURN_BYTES: usize = 16 * 1024;
+
 const HEAD_TIMEOUT: Refusal = Refusal {
     status: StatusCode::REQUEST_TIMEOUT,
     cause: "head_timeout",
@@ -40,6 +44,8 @@ pub(super) struct ClientIo {
     read_timer: LazyTimer,
     write_timer: LazyTimer,
     blocked_since: Option<Instant>,
+    /// Read since the task was last suspended, of HTTP/2.
+    read_in_turn: usize,
 }
 
 impl ClientIo {
@@ -54,6 +60,7 @@ impl ClientIo {
             read_timer: LazyTimer::new(clock.clone()),
             write_timer: LazyTimer::new(clock.clone()),
             blocked_since: None,
+            read_in_turn: 0,
             activity,
         }
     }
@@ -181,9 +188,15 @@ impl AsyncRead for ClientIo {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buf.filled().len();
+        if this.read_in_turn >= TURN_BYTES {
+            this.read_in_turn = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let mut read = this.input.poll_read(cx, &mut this.stream, buf);
         this.note_input();
         if read.is_pending() {
+            this.read_in_turn = 0;
             ready!(this.poll_late(cx));
             if !this.input.is_in_head() {
                 return Poll::Ready(Err(late()));
@@ -193,6 +206,9 @@ impl AsyncRead for ClientIo {
             read = Poll::Ready(Ok(()));
         }
         if buf.filled().len() > before {
+            if this.activity.multiplexed() {
+                this.read_in_turn += buf.filled().len() - before;
+            }
             return read;
         }
         match this.activity.input() {

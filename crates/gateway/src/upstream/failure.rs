@@ -35,9 +35,6 @@ impl Failure {
             if let Some(failure) = Self::of_client(error) {
                 return failure;
             }
-            if error.is::<TooLarge>() {
-                return Self::ClientTooLarge;
-            }
             let io = error.downcast_ref::<io::Error>();
             if io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut) {
                 return Self::ResponseTimeout;
@@ -53,6 +50,9 @@ impl Failure {
 
     /// Tells what the client did wrong with the body of its request.
     pub(super) fn of_client(error: &(dyn Error + 'static)) -> Option<Self> {
+        if error.is::<TooLarge>() {
+            return Some(Self::ClientTooLarge);
+        }
         error.is::<Stalled>().then_some(Self::ClientStalled)
     }
 

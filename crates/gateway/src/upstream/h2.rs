@@ -29,9 +29,15 @@ use loan::Lent;
 
 /// The most a response's head may take, in bytes.
 const HEAD_BYTES_MAX: u32 = 64 * 1024;
-/// What the bodies of one connection's responses may hold in memory, in bytes; of one response, a
-/// quarter of that.
-const WINDOW: u32 = 1024 * 1024;
+/// What the body of one response may hold in memory, in bytes.
+const STREAM_WINDOW: u32 = 128 * 1024;
+/// What the bodies of one connection's responses may: more than `streams_max` is likely to be times
+/// the above, so that clients who take theirs slowly do not hold up others.
+///
+/// It bounds small frames as well: `h2` counts one that is not taken yet as 256 bytes, and closes a
+/// connection where half of this is used up beyond the data itself. Of messages of 10 bytes, that
+/// are 40 responses which nobody takes.
+const WINDOW: u32 = 256 * 1024 * 1024;
 /// What one request's body may hold in memory that the server's windows are open for, in bytes.
 const SEND_BYTES_MAX: usize = 64 * 1024;
 /// How often a server is asked whether it is still there, while an answer is due.
@@ -138,24 +144,19 @@ impl Pool {
         self: &Arc<Self>,
         not: Option<&StreamLease>,
     ) -> Result<StreamLease, Failure> {
-        let leased = within(&self.clock, self.connect_timeout, self.place(not)).await;
-        leased.unwrap_or(Err(Failure::Exhausted))
-    }
-
-    async fn place(self: &Arc<Self>, not: Option<&StreamLease>) -> Result<StreamLease, Failure> {
-        let place = self
-            .places
-            .acquire()
-            .await
-            .map_err(|_| Failure::Exhausted)?;
+        let place = match self.places.try_acquire() {
+            Ok(place) => place,
+            Err(_) => {
+                let place = within(&self.clock, self.connect_timeout, self.places.acquire());
+                let place = place.await.and_then(Result::ok);
+                place.ok_or(Failure::Exhausted)?
+            }
+        };
         let connection = match self.take(not) {
             Some(connection) => connection,
             None => {
-                let _turn = self.opening.lock().await;
-                match self.take(not) {
-                    Some(connection) => connection,
-                    None => self.connect().await?,
-                }
+                let opened = within(&self.clock, self.connect_timeout, self.open(not)).await;
+                opened.unwrap_or(Err(Failure::ConnectTimeout))?
             }
         };
         place.forget();
@@ -164,6 +165,15 @@ impl Pool {
             pool: self.clone(),
             connection,
         })
+    }
+
+    /// A connection that someone else opened meanwhile, or a new one.
+    async fn open(self: &Arc<Self>, not: Option<&StreamLease>) -> Result<Arc<Connection>, Failure> {
+        let _turn = self.opening.lock().await;
+        match self.take(not) {
+            Some(connection) => Ok(connection),
+            None => self.connect().await,
+        }
     }
 
     /// The connection with the fewest requests under way; none where a new one may be made.
@@ -181,9 +191,8 @@ impl Pool {
     }
 
     async fn connect(self: &Arc<Self>) -> Result<Arc<Connection>, Failure> {
-        let stream = within(&self.clock, self.connect_timeout, open(&self.address))
+        let stream = open(&self.address)
             .await
-            .ok_or(Failure::ConnectTimeout)?
             .map_err(|_| Failure::ConnectRefused)?;
         let open = self.metrics.opened();
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
@@ -191,7 +200,7 @@ impl Pool {
             .max_header_list_size(HEAD_BYTES_MAX)
             .max_send_buf_size(SEND_BYTES_MAX)
             .initial_connection_window_size(WINDOW)
-            .initial_stream_window_size(WINDOW / 4)
+            .initial_stream_window_size(STREAM_WINDOW)
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_TIMEOUT)
             .handshake(TokioIo::new(stream))

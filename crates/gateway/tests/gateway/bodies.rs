@@ -167,6 +167,8 @@ fn a_client_that_expects_100_is_told_to_go_on() {
     assert_eq!(client.head().unwrap().status(), 100);
     client.write("body");
     assert_eq!(client.reply().text(), "body");
+    // What was met is not asked of the server again.
+    assert_eq!(origin.last_request().field("expect"), None);
     gateway.shutdown();
 }
 

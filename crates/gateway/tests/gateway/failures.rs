@@ -77,15 +77,30 @@ fn an_endpoint_that_does_not_take_the_connection_gives_504_or_502() {
     while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, timeout) {
         filling.push(stream);
     }
-    let setup = Setup {
-        upstream: "connect_timeout = \"100ms\"",
-        ..Setup::default()
-    };
-    let gateway = setup.start(&[format!("http://{address}")]);
-    let reply = client(&gateway).get("/", &[]);
-    assert_eq!(reply.status, 504);
-    reply.problem();
-    gateway.shutdown();
+    for upstream in [
+        "connect_timeout = \"100ms\"",
+        "connect_timeout = \"100ms\"\nprotocol = \"h2\"",
+    ] {
+        let setup = Setup {
+            upstream,
+            ..Setup::default()
+        };
+        let gateway = setup.start(&[format!("http://{address}")]);
+        // Those that wait for the same attempt hear the same.
+        let clients: Vec<_> = (0..3)
+            .map(|_| {
+                let mut client = client(&gateway);
+                client.ask("GET", "/", &[]);
+                client
+            })
+            .collect();
+        for mut client in clients {
+            let reply = client.reply();
+            assert_eq!(reply.status, 504, "{upstream}");
+            reply.problem();
+        }
+        gateway.shutdown();
+    }
 }
 
 #[test]

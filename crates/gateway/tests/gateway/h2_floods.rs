@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use stanchion_gateway::Gateway;
 
 use crate::http2::{Client, run};
+use crate::origin2::Origin2;
 use crate::setup::{Origin, Setup, Then, before, eventually, metric};
 use crate::wire::Wire;
 
@@ -205,6 +206,38 @@ fn empty_pieces_of_a_body() {
     eventually("it is counted", || {
         metric(&gateway, "http2_floods_total") > 0.5
     });
+    assert_serves(&gateway);
+    gateway.shutdown();
+}
+
+#[test]
+fn tiny_pieces_of_a_body_that_nobody_takes() {
+    let mut narrow = h2::server::Builder::new();
+    narrow.initial_window_size(1);
+    let origin = Origin2::with(narrow, |mut asked| async move {
+        if asked.head.method == "POST" {
+            std::future::pending::<()>().await;
+        }
+        asked.say("hello");
+    });
+    let setup = Setup {
+        upstream: "protocol = \"h2\"",
+        ..Setup::default()
+    };
+    let gateway = setup.start(&[origin.url()]);
+    let mut client = Frames::connect(gateway.address());
+    let post = b"\x83\x86\x84\x41\x06a.test";
+    client.wire.write(frame(HEADERS, END_HEADERS, 1, post));
+    let burst = frame(DATA, 0, 1, b"x").repeat(1_000);
+    let mut sent = 0;
+    // No more than the stream's window takes.
+    while sent < 200_000 && client.wire.try_write(&burst) {
+        sent += 1_000;
+    }
+    eventually("it is counted", || {
+        metric(&gateway, "http2_floods_total") > 0.5
+    });
+    assert!(sent >= 8_000, "closed after {sent}");
     assert_serves(&gateway);
     gateway.shutdown();
 }

@@ -57,6 +57,12 @@ impl Wire {
         self.stream.write_all(bytes.as_ref()).is_ok()
     }
 
+    /// Has the other end told of a reset, and not of an end, when this one is dropped.
+    pub(crate) fn reset(&mut self) {
+        let socket = socket2::SockRef::from(&self.stream);
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
     /// Sends a request without a body; `fields` are whole lines.
     pub(crate) fn ask(&mut self, method: &str, target: &str, fields: &[&str]) {
         let mut text = format!("{method} {target} HTTP/1.1\r\n");
