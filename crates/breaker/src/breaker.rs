@@ -74,7 +74,20 @@ impl Breaker {
         )
     }
 
-    fn made(
+    /// A breaker with another configuration that goes on where this one stands: in the same state,
+    /// for as long as it would have been open, with the same totals, clock and observer. Its window
+    /// is empty, and its trials begin anew.
+    ///
+    /// This one is left as it is; calls that it let through are recorded with it. For a change of
+    /// configuration while calls go on.
+    #[must_use]
+    pub fn reconfigured(&self, config: Config) -> Self {
+        Self {
+            shared: Arc::new(self.shared.reconfigured(config)),
+        }
+    }
+
+    pub(crate) fn made(
         config: Config,
         clock: Clock,
         observer: Option<Arc<dyn Observe<Event> + Send + Sync>>,
@@ -113,6 +126,18 @@ impl Breaker {
     pub fn try_acquire_owned(&self) -> Result<OwnedPermit, Rejected> {
         let token = self.shared.admit()?;
         Ok(OwnedPermit::new(self.shared.clone(), token))
+    }
+
+    /// As [`try_acquire_owned`](Self::try_acquire_owned), of a handle that is needed no more.
+    pub(crate) fn into_permit(self) -> Result<OwnedPermit, Rejected> {
+        let token = self.shared.admit()?;
+        Ok(OwnedPermit::new(self.shared, token))
+    }
+
+    /// Whether a new one would do the same: it is closed, with all traffic back and no opening
+    /// remembered, and nobody else holds it or a permit of it.
+    pub(crate) fn is_forgettable(&self) -> bool {
+        Arc::strong_count(&self.shared) == 1 && self.shared.is_settled()
     }
 
     /// Runs `future` if the breaker lets it through: `Ok` is a success, `Err` a failure.

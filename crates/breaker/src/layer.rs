@@ -1,21 +1,25 @@
 //! The breaker as a tower layer.
 
 mod answer;
+mod fallback;
 mod future;
+mod guard;
 mod judge;
 mod service;
 
 use std::fmt;
 use std::time::Duration;
 
-use stanchion_core::Classify;
+use stanchion_core::KeyExtractor;
 use tower_layer::Layer;
 
-use crate::Breaker;
+use crate::{Breaker, KeyedBreaker};
 
-pub use answer::{Answer, BoxError, Fail, RespondWith};
+pub use answer::{Answer, BoxError, Fail, Fallback, RespondWith};
+pub use fallback::FallbackFuture;
 pub use future::ResponseFuture;
-pub use judge::{ByResult, Classified, Judge, Judgement, RetryAfter};
+pub use guard::{Guard, Keyed, Record};
+pub use judge::{ByResult, Classified, Judge, RetryAfter};
 pub use service::{BreakerService, Isolate, Propagate};
 
 /// Puts a breaker in front of a service.
@@ -28,8 +32,9 @@ pub use service::{BreakerService, Isolate, Propagate};
 /// [`propagate_readiness`](Self::propagate_readiness) passes it on.
 ///
 /// A refusal is an error: [`Rejected`](crate::Rejected), found in the [`BoxError`] with
-/// `downcast_ref`. [`respond_with`](Self::respond_with) makes it a response instead, and leaves
-/// the inner service's error type as it is.
+/// `downcast_ref`. [`respond_with`](Self::respond_with) makes it a response instead, and
+/// [`fallback`](Self::fallback) another service's; both leave the inner service's error type as it
+/// is.
 ///
 /// Passing and refusing allocate nothing, but for the error's box. A future that is dropped before
 /// its end counts by the breaker's [`CancelPolicy`](crate::CancelPolicy), and gives its trial back.
@@ -63,19 +68,19 @@ pub use service::{BreakerService, Isolate, Propagate};
 /// ```
 #[must_use = "a layer does nothing until it wraps a service"]
 #[derive(Clone, Debug)]
-pub struct BreakerLayer<J = ByResult, A = Fail, R = Isolate> {
-    breaker: Breaker,
+pub struct BreakerLayer<G = Breaker, J = ByResult, A = Fail, R = Isolate> {
+    guard: G,
     judge: J,
     answer: A,
     readiness: R,
 }
 
-impl BreakerLayer {
-    /// Shares `breaker` with whoever else holds it. Responses are successes, errors failures;
-    /// [`classify`](Self::classify) changes that.
-    pub fn new(breaker: Breaker) -> Self {
+impl<G> BreakerLayer<G> {
+    /// Shares a [`Breaker`] with whoever else holds it.
+    /// Responses are successes, errors failures; [`classify`](Self::classify) changes that.
+    pub fn new(guard: G) -> Self {
         Self {
-            breaker,
+            guard,
             judge: ByResult,
             answer: Fail,
             readiness: Isolate,
@@ -83,29 +88,51 @@ impl BreakerLayer {
     }
 }
 
-impl<A, R> BreakerLayer<ByResult, A, R> {
+impl<E, K: ?Sized + ToOwned> BreakerLayer<Keyed<E, K>> {
+    /// A breaker for each key that `extractor` finds. A request without a key passes, and nothing is
+    /// recorded of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use stanchion_breaker::{BreakerLayer, Config, KeyedBreaker};
+    ///
+    /// let shards = KeyedBreaker::<u32>::new(Config::default(), 64)?;
+    /// let by_shard = |request: &(u32, String)| Some(request.0);
+    /// let layer = BreakerLayer::keyed(shards, by_shard);
+    /// # Ok::<(), stanchion_breaker::InvalidConfig>(())
+    /// ```
+    pub fn keyed<Req>(breaker: KeyedBreaker<K>, extractor: E) -> Self
+    where
+        E: KeyExtractor<Req, Key = K>,
+    {
+        Self::new(Keyed::new(breaker, extractor))
+    }
+}
+
+impl<G, A, R> BreakerLayer<G, ByResult, A, R> {
     /// Judges responses and errors by `classifier`; clones share it.
     ///
     /// What it defers to the end of the body is asked when the head is there, as of a body that was
-    /// complete: the layer does not know of bodies.
-    pub fn classify<C>(self, classifier: C) -> BreakerLayer<Classified<C>, A, R> {
+    /// complete; `classify_body` (feature `http`) waits for that end.
+    pub fn classify<C>(self, classifier: C) -> BreakerLayer<G, Classified<C>, A, R> {
         self.judge(|ByResult| Classified::new(classifier))
     }
 }
 
-impl<J, A, R> BreakerLayer<J, A, R> {
+impl<G, J, A, R> BreakerLayer<G, J, A, R> {
     /// Reads from a response or an error how long the dependency asks to be left alone. It counts
     /// where that call opens the breaker, and its [`OpenTime`](crate::OpenTime) heeds it.
-    pub fn retry_after<F, Res, Err>(self, read: F) -> BreakerLayer<RetryAfter<J, F>, A, R>
+    pub fn retry_after<F, Res, Err>(self, read: F) -> BreakerLayer<G, RetryAfter<J, F>, A, R>
     where
         F: Fn(Result<&Res, &Err>) -> Option<Duration>,
     {
         self.judge(|judge| RetryAfter::new(judge, read))
     }
 
-    fn judge<K>(self, make: impl FnOnce(J) -> K) -> BreakerLayer<K, A, R> {
+    fn judge<K>(self, make: impl FnOnce(J) -> K) -> BreakerLayer<G, K, A, R> {
         BreakerLayer {
-            breaker: self.breaker,
+            guard: self.guard,
             judge: make(self.judge),
             answer: self.answer,
             readiness: self.readiness,
@@ -113,26 +140,36 @@ impl<J, A, R> BreakerLayer<J, A, R> {
     }
 }
 
-impl<J, R> BreakerLayer<J, Fail, R> {
+impl<G, J, R> BreakerLayer<G, J, Fail, R> {
     /// Answers a refused request with `respond(&rejected, request)` instead of an error.
-    pub fn respond_with<F>(self, respond: F) -> BreakerLayer<J, RespondWith<F>, R> {
+    pub fn respond_with<F>(self, respond: F) -> BreakerLayer<G, J, RespondWith<F>, R> {
+        self.answer(RespondWith::new(respond))
+    }
+
+    /// Sends a refused request to `service` instead: a cache, another region. It gives the same
+    /// responses and errors as the inner one; what it does is not judged.
+    pub fn fallback<B>(self, service: B) -> BreakerLayer<G, J, Fallback<B>, R> {
+        self.answer(Fallback::new(service))
+    }
+
+    fn answer<A>(self, answer: A) -> BreakerLayer<G, J, A, R> {
         BreakerLayer {
-            breaker: self.breaker,
+            guard: self.guard,
             judge: self.judge,
-            answer: RespondWith::new(respond),
+            answer,
             readiness: self.readiness,
         }
     }
 }
 
-impl<J, A> BreakerLayer<J, A, Isolate> {
+impl<G, J, A> BreakerLayer<G, J, A, Isolate> {
     /// Passes the inner service's readiness on: `poll_ready` polls it, and `call` uses the very
     /// instance that was readied. A refusal keeps that readiness for the next call.
     ///
     /// The inner service need not be `Clone` then; but while it is not ready, nobody is refused.
-    pub fn propagate_readiness(self) -> BreakerLayer<J, A, Propagate> {
+    pub fn propagate_readiness(self) -> BreakerLayer<G, J, A, Propagate> {
         BreakerLayer {
-            breaker: self.breaker,
+            guard: self.guard,
             judge: self.judge,
             answer: self.answer,
             readiness: Propagate::default(),
@@ -140,18 +177,19 @@ impl<J, A> BreakerLayer<J, A, Isolate> {
     }
 }
 
-impl<S, J, A, R> Layer<S> for BreakerLayer<J, A, R>
+impl<S, G, J, A, R> Layer<S> for BreakerLayer<G, J, A, R>
 where
+    G: Clone,
     J: Clone,
     A: Clone,
     R: Clone,
 {
-    type Service = BreakerService<S, J, A, R>;
+    type Service = BreakerService<S, G, J, A, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
         BreakerService::new(
             inner,
-            self.breaker.clone(),
+            self.guard.clone(),
             self.judge.clone(),
             self.answer.clone(),
             self.readiness.clone(),
@@ -171,16 +209,5 @@ impl<T> Closure<T> {
 impl<T> fmt::Debug for Closure<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(std::any::type_name::<T>())
-    }
-}
-
-/// Asks a classifier at once, bodies or not.
-fn at_once<Res, Err>(
-    classifier: &impl Classify<Res, Err>,
-    result: Result<&Res, &Err>,
-) -> stanchion_core::Outcome {
-    match classifier.classify(result) {
-        stanchion_core::Verdict::Known(outcome) => outcome,
-        stanchion_core::Verdict::AtEnd => classifier.at_end(stanchion_core::End::Complete(&())),
     }
 }

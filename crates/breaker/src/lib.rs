@@ -4,6 +4,7 @@
 mod breaker;
 mod config;
 mod event;
+mod keyed;
 #[cfg(feature = "tower")]
 mod layer;
 mod machine;
@@ -23,10 +24,12 @@ pub use config::{
     SlowCalls, Verdict, Window,
 };
 pub use event::{Event, Transition};
+pub use keyed::{KeyedBreaker, KeyedSnapshot};
 #[cfg(feature = "tower")]
 pub use layer::{
-    Answer, BoxError, BreakerLayer, BreakerService, ByResult, Classified, Fail, Isolate, Judge,
-    Judgement, Propagate, RespondWith, ResponseFuture, RetryAfter,
+    Answer, BoxError, BreakerLayer, BreakerService, ByResult, Classified, Fail, Fallback,
+    FallbackFuture, Guard, Isolate, Judge, Keyed, Propagate, Record, RespondWith, ResponseFuture,
+    RetryAfter,
 };
 pub use machine::IllegalTransition;
 pub use permit::{OwnedPermit, Permit};

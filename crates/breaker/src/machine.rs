@@ -89,6 +89,22 @@ impl Machine {
         }
     }
 
+    /// The same for a breaker of another configuration, in a new generation. Trials begin anew.
+    pub(crate) fn carried_on(&self, config: &Config) -> Self {
+        Self {
+            generation: self.generation + 1,
+            trials: Trials::default(),
+            ramp_since: self.ramp_since.filter(|_| config.ramp.is_some()),
+            told: Told::default(),
+            ..*self
+        }
+    }
+
+    /// Whether the next opening would be as long as the first.
+    pub(crate) fn remembers_nothing(&self, config: &Config, now: Instant) -> bool {
+        config.open_time.remembered(self.openings, now - self.since) == 0
+    }
+
     pub(crate) fn state(&self) -> State {
         self.state
     }

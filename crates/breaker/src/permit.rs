@@ -20,7 +20,7 @@ pub struct Permit<'a> {
 /// A [`Permit`] that may be sent away and outlive the breaker's handles.
 #[must_use = "a permit that is dropped counts as cancelled; record the call's outcome"]
 pub struct OwnedPermit {
-    /// `None` once the outcome is recorded.
+    /// `None` once the outcome is recorded, and where there is no breaker.
     shared: Option<Arc<Shared>>,
     token: Token,
 }
@@ -60,6 +60,14 @@ impl OwnedPermit {
         Self {
             shared: Some(shared),
             token,
+        }
+    }
+
+    /// Of a call that no breaker counts.
+    pub(crate) fn untracked() -> Self {
+        Self {
+            shared: None,
+            token: Token::of_nothing(),
         }
     }
 

@@ -91,6 +91,27 @@ impl Shared {
         shared
     }
 
+    /// A new one that goes on where this one stands.
+    pub(crate) fn reconfigured(&self, config: Config) -> Self {
+        let machine = self.machine.lock().carried_on(&config);
+        let (clock, observer) = (self.clock.clone(), self.observer.clone());
+        let shared = Self::with_machine(machine, config, clock, observer);
+        Self {
+            totals: Padded(self.totals.0.copied()),
+            ..shared
+        }
+    }
+
+    /// Closed, all traffic back, and no opening remembered.
+    pub(crate) fn is_settled(&self) -> bool {
+        if self.word().phase() != word::CLOSED {
+            return false;
+        }
+        // Who holds the lock is about to change something.
+        let machine = self.machine.try_lock();
+        machine.is_some_and(|machine| machine.remembers_nothing(&self.config, self.clock.now()))
+    }
+
     pub(crate) fn config(&self) -> &Config {
         &self.config
     }

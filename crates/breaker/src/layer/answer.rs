@@ -1,24 +1,25 @@
 use std::error::Error;
 use std::fmt;
+use std::future::{Future, Ready, ready};
 use std::sync::Arc;
 
+use tower_service::Service;
+
 use super::Closure;
-use crate::Rejected;
+use super::fallback::FallbackFuture;
 
 /// The error of a layer that fails a refused request, as tower's own layers have it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// How a layer answers a refused request: [`Fail`] or [`RespondWith`]. Sealed.
-pub trait Answer<Req, Res, Err>: private::Sealed {
+/// How a layer answers a refused request: [`Fail`], [`RespondWith`] or [`Fallback`]. Sealed.
+pub trait Answer<Rej, Req, Res, Err>: private::Sealed {
     /// The error of the service.
     type Error;
+    /// The answer, which may take its time.
+    type Future: Future<Output = Result<Res, Self::Error>>;
 
     /// Answers a refused request.
-    ///
-    /// # Errors
-    ///
-    /// When a refusal is an error.
-    fn refuse(&self, rejected: &Rejected, request: Req) -> Result<Res, Self::Error>;
+    fn refuse(&self, rejected: Rej, request: Req) -> Self::Future;
 
     /// Passes an error of the inner service on.
     fn error(error: Err) -> Self::Error;
@@ -29,18 +30,24 @@ mod private {
     pub trait Sealed {}
     impl Sealed for super::Fail {}
     impl<F> Sealed for super::RespondWith<F> {}
+    impl<B> Sealed for super::Fallback<B> {}
 }
 
-/// Answers a refused request with [`Rejected`] in a [`BoxError`].
+/// Answers a refused request with the refusal in a [`BoxError`].
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Fail;
 
-impl<Req, Res, Err: Into<BoxError>> Answer<Req, Res, Err> for Fail {
+impl<Rej, Req, Res, Err> Answer<Rej, Req, Res, Err> for Fail
+where
+    Rej: Error + Send + Sync + 'static,
+    Err: Into<BoxError>,
+{
     type Error = BoxError;
+    type Future = Ready<Result<Res, BoxError>>;
 
-    fn refuse(&self, rejected: &Rejected, _request: Req) -> Result<Res, BoxError> {
-        Err((*rejected).into())
+    fn refuse(&self, rejected: Rej, _request: Req) -> Self::Future {
+        ready(Err(rejected.into()))
     }
 
     fn error(error: Err) -> BoxError {
@@ -61,14 +68,44 @@ impl<F> RespondWith<F> {
     }
 }
 
-impl<Req, Res, Err, F> Answer<Req, Res, Err> for RespondWith<F>
+impl<Rej, Req, Res, Err, F> Answer<Rej, Req, Res, Err> for RespondWith<F>
 where
-    F: Fn(&Rejected, Req) -> Res,
+    F: Fn(&Rej, Req) -> Res,
 {
     type Error = Err;
+    type Future = Ready<Result<Res, Err>>;
 
-    fn refuse(&self, rejected: &Rejected, request: Req) -> Result<Res, Err> {
-        Ok((self.respond)(rejected, request))
+    fn refuse(&self, rejected: Rej, request: Req) -> Self::Future {
+        ready(Ok((self.respond)(&rejected, request)))
+    }
+
+    fn error(error: Err) -> Err {
+        error
+    }
+}
+
+/// Sends a refused request to another service. Each has a clone of its own, which is made ready
+/// first.
+#[derive(Clone, Debug)]
+pub struct Fallback<B> {
+    service: B,
+}
+
+impl<B> Fallback<B> {
+    pub(super) fn new(service: B) -> Self {
+        Self { service }
+    }
+}
+
+impl<Rej, Req, Res, Err, B> Answer<Rej, Req, Res, Err> for Fallback<B>
+where
+    B: Service<Req, Response = Res, Error = Err> + Clone,
+{
+    type Error = Err;
+    type Future = FallbackFuture<B, Req>;
+
+    fn refuse(&self, _rejected: Rej, request: Req) -> Self::Future {
+        FallbackFuture::new(self.service.clone(), request)
     }
 
     fn error(error: Err) -> Err {

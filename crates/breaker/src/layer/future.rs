@@ -6,8 +6,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{Answer, Judge};
-use crate::OwnedPermit;
+use super::{Answer, Guard, Judge};
 
 pin_project! {
     /// The response of a [`BreakerService`](super::BreakerService).
@@ -21,33 +20,34 @@ pin_project! {
     /// Dropping it drops the inner call, gives back its trial if it held one, and counts by the
     /// breaker's [`CancelPolicy`](crate::CancelPolicy).
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S, Req, J, A>
+    pub struct ResponseFuture<S, Req, G, J, A>
     where
         S: Service<Req>,
-        A: Answer<Req, S::Response, S::Error>,
+        G: Guard<Req>,
+        A: Answer<G::Rejected, Req, S::Response, S::Error>,
     {
         #[pin]
-        state: State<S, Req, S::Future, Result<S::Response, A::Error>>,
-        call: Option<(OwnedPermit, J)>,
+        state: State<S, Req, S::Future, A::Future>,
+        call: Option<(G::Permit, J)>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
     enum State<S, Req, F, T> {
-        Refused { answer: Option<T> },
+        Refused { #[pin] answer: T },
         Readying { service: S, request: Option<Req> },
         Calling { #[pin] future: F },
     }
 }
 
-impl<S, Req, J, A> ResponseFuture<S, Req, J, A>
+impl<S, Req, G, J, A> ResponseFuture<S, Req, G, J, A>
 where
     S: Service<Req>,
-    A: Answer<Req, S::Response, S::Error>,
+    G: Guard<Req>,
+    A: Answer<G::Rejected, Req, S::Response, S::Error>,
 {
-    pub(super) fn refused(answer: Result<S::Response, A::Error>) -> Self {
-        let answer = Some(answer);
+    pub(super) fn refused(answer: A::Future) -> Self {
         Self {
             state: State::Refused { answer },
             call: None,
@@ -55,7 +55,7 @@ where
     }
 
     #[inline]
-    pub(super) fn ready_then_call(service: S, request: Req, permit: OwnedPermit, judge: J) -> Self {
+    pub(super) fn ready_then_call(service: S, request: Req, permit: G::Permit, judge: J) -> Self {
         let request = Some(request);
         Self {
             state: State::Readying { service, request },
@@ -63,7 +63,7 @@ where
         }
     }
 
-    pub(super) fn called(future: S::Future, permit: OwnedPermit, judge: J) -> Self {
+    pub(super) fn called(future: S::Future, permit: G::Permit, judge: J) -> Self {
         Self {
             state: State::Calling { future },
             call: Some((permit, judge)),
@@ -71,13 +71,14 @@ where
     }
 }
 
-impl<S, Req, J, A> Future for ResponseFuture<S, Req, J, A>
+impl<S, Req, G, J, A> Future for ResponseFuture<S, Req, G, J, A>
 where
     S: Service<Req>,
+    G: Guard<Req>,
     J: Judge<S::Response, S::Error>,
-    A: Answer<Req, S::Response, S::Error>,
+    A: Answer<G::Rejected, Req, S::Response, S::Error>,
 {
-    type Output = Result<S::Response, A::Error>;
+    type Output = Result<J::Response<G::Permit>, A::Error>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -85,7 +86,7 @@ where
         let result = loop {
             match this.state.as_mut().project() {
                 StateProjection::Refused { answer } => {
-                    return Poll::Ready(answer.take().expect("polled after completion"));
+                    return Poll::Ready(ready!(answer.poll(cx)).map(J::pass));
                 }
                 StateProjection::Readying { service, request } => {
                     if let Err(error) = ready!(service.poll_ready(cx)) {
@@ -99,19 +100,15 @@ where
             }
         };
         let (permit, judge) = this.call.take().expect("polled after completion");
-        let judgement = judge.judge(result.as_ref());
-        match judgement.retry_after {
-            None => permit.record(judgement.outcome),
-            Some(time) => permit.record_with_retry_after(judgement.outcome, time),
-        }
-        Poll::Ready(result.map_err(A::error))
+        Poll::Ready(judge.judge(permit, None, result).map_err(A::error))
     }
 }
 
-impl<S, Req, J, A> fmt::Debug for ResponseFuture<S, Req, J, A>
+impl<S, Req, G, J, A> fmt::Debug for ResponseFuture<S, Req, G, J, A>
 where
     S: Service<Req>,
-    A: Answer<Req, S::Response, S::Error>,
+    G: Guard<Req>,
+    A: Answer<G::Rejected, Req, S::Response, S::Error>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {

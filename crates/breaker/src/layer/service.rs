@@ -2,14 +2,13 @@ use std::task::{Context, Poll, ready};
 
 use tower_service::Service;
 
-use super::{Answer, Judge, ResponseFuture};
-use crate::Breaker;
+use super::{Answer, Guard, Judge, ResponseFuture};
 
-/// The service that [`BreakerLayer`](crate::BreakerLayer) makes; clones share the breaker.
+/// The service that [`BreakerLayer`](crate::BreakerLayer) makes; clones share what guards it.
 #[derive(Clone, Debug)]
-pub struct BreakerService<S, J, A, R> {
+pub struct BreakerService<S, G, J, A, R> {
     inner: S,
-    breaker: Breaker,
+    guard: G,
     judge: J,
     answer: A,
     readiness: R,
@@ -34,21 +33,21 @@ impl Clone for Propagate {
     }
 }
 
-impl<S, J, A, R> BreakerService<S, J, A, R> {
-    pub(super) fn new(inner: S, breaker: Breaker, judge: J, answer: A, readiness: R) -> Self {
+impl<S, G, J, A, R> BreakerService<S, G, J, A, R> {
+    pub(super) fn new(inner: S, guard: G, judge: J, answer: A, readiness: R) -> Self {
         Self {
             inner,
-            breaker,
+            guard,
             judge,
             answer,
             readiness,
         }
     }
 
-    /// The breaker.
+    /// The breaker, or what else guards the inner service.
     #[must_use]
-    pub fn breaker(&self) -> &Breaker {
-        &self.breaker
+    pub fn guard(&self) -> &G {
+        &self.guard
     }
 
     /// The inner service.
@@ -56,26 +55,27 @@ impl<S, J, A, R> BreakerService<S, J, A, R> {
         &self.inner
     }
 
-    /// The inner service. Calling it goes round the breaker.
+    /// The inner service. Calling it goes round what guards it.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The inner service, out of the breaker.
+    /// The inner service, unguarded.
     pub fn into_inner(self) -> S {
         self.inner
     }
 }
 
-impl<S, J, A, Req> Service<Req> for BreakerService<S, J, A, Isolate>
+impl<S, G, J, A, Req> Service<Req> for BreakerService<S, G, J, A, Isolate>
 where
     S: Service<Req> + Clone,
+    G: Guard<Req>,
     J: Judge<S::Response, S::Error> + Clone,
-    A: Answer<Req, S::Response, S::Error>,
+    A: Answer<G::Rejected, Req, S::Response, S::Error>,
 {
-    type Response = S::Response;
+    type Response = J::Response<G::Permit>;
     type Error = A::Error;
-    type Future = ResponseFuture<S, Req, J, A>;
+    type Future = ResponseFuture<S, Req, G, J, A>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), A::Error>> {
         Poll::Ready(Ok(()))
@@ -83,12 +83,12 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        match self.breaker.try_acquire_owned() {
+        match self.guard.admit(&request) {
             Ok(permit) => {
                 let (inner, judge) = (self.inner.clone(), self.judge.clone());
                 ResponseFuture::ready_then_call(inner, request, permit, judge)
             }
-            Err(rejected) => ResponseFuture::refused(self.answer.refuse(&rejected, request)),
+            Err(rejected) => ResponseFuture::refused(self.answer.refuse(rejected, request)),
         }
     }
 }
@@ -97,15 +97,16 @@ where
 ///
 /// `call` panics where it is not preceded by a `poll_ready` that was ready, as tower's contract
 /// has it.
-impl<S, J, A, Req> Service<Req> for BreakerService<S, J, A, Propagate>
+impl<S, G, J, A, Req> Service<Req> for BreakerService<S, G, J, A, Propagate>
 where
     S: Service<Req>,
+    G: Guard<Req>,
     J: Judge<S::Response, S::Error> + Clone,
-    A: Answer<Req, S::Response, S::Error>,
+    A: Answer<G::Rejected, Req, S::Response, S::Error>,
 {
-    type Response = S::Response;
+    type Response = J::Response<G::Permit>;
     type Error = A::Error;
-    type Future = ResponseFuture<S, Req, J, A>;
+    type Future = ResponseFuture<S, Req, G, J, A>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), A::Error>> {
         if !self.readiness.ready {
@@ -118,13 +119,13 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         assert!(self.readiness.ready, "call without poll_ready");
-        match self.breaker.try_acquire_owned() {
+        match self.guard.admit(&request) {
             Ok(permit) => {
                 self.readiness.ready = false;
                 let future = self.inner.call(request);
                 ResponseFuture::called(future, permit, self.judge.clone())
             }
-            Err(rejected) => ResponseFuture::refused(self.answer.refuse(&rejected, request)),
+            Err(rejected) => ResponseFuture::refused(self.answer.refuse(rejected, request)),
         }
     }
 }

@@ -25,6 +25,16 @@ impl Totals {
         }
     }
 
+    pub(super) fn copied(&self) -> Self {
+        let copy = |total: &AtomicU64| AtomicU64::new(total.load(Ordering::Relaxed));
+        Self {
+            rejected: copy(&self.rejected),
+            late: copy(&self.late),
+            failed: copy(&self.failed),
+            slow: copy(&self.slow),
+        }
+    }
+
     pub(super) fn add(&self, kind: Kind) {
         if kind.failed {
             self.failed.fetch_add(1, Ordering::Relaxed);

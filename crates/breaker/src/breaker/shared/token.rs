@@ -50,6 +50,11 @@ impl Token {
         }
     }
 
+    /// Of no breaker.
+    pub(crate) fn of_nothing() -> Self {
+        Self::new(0, Held::Nothing, Instant::ZERO)
+    }
+
     #[inline(always)]
     pub(super) fn generation(self) -> u64 {
         self.low >> HELD_BITS
