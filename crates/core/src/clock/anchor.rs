@@ -124,8 +124,13 @@ impl Pace {
     }
 
     /// The line that follows `old` at `sample`, and the pace to go on with. The same line again if
-    /// the sample is of no use.
+    /// it is not due yet, or the sample is of no use.
     pub(super) fn next_line(self, old: &Line, sample: Sample) -> (Line, Self) {
+        // Another thread was faster. From its sample to this one is too short a time to tell the
+        // rate by: a tenth of a microsecond too much, in ten, would hold for a second.
+        if sample.tick < old.due_tick {
+            return (*old, self);
+        }
         let ticks = sample.tick.saturating_sub(self.last.tick);
         let kernel = sample.kernel_ns.saturating_sub(self.last.kernel_ns);
         if ticks == 0 || kernel == 0 {
@@ -318,6 +323,29 @@ mod tests {
                 prop_assert!(error <= true_span / 20_000 + 20, "{span} for {true_span}");
             }
         }
+    }
+
+    #[test]
+    fn a_line_that_is_not_due_is_not_drawn_anew() {
+        let second = 1_000_000_000;
+        let first = Sample {
+            tick: 0,
+            kernel_ns: 0,
+        };
+        let old = Line::new(0, 0, 1 << 32, second, 1 << 32);
+        let due = Sample {
+            tick: second,
+            kernel_ns: second,
+        };
+        let (line, pace) = Pace::new(first).next_line(&old, due);
+        assert_ne!(line, old);
+        // A thread that met the old line a moment later, with a reading that is a bit off.
+        let late = Sample {
+            tick: second + 1_000,
+            kernel_ns: second + 1_100,
+        };
+        let (again, pace) = pace.next_line(&line, late);
+        assert_eq!((again, pace.last.tick), (line, second));
     }
 
     #[test]
