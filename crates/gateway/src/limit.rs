@@ -2,6 +2,7 @@
 
 mod bucket;
 mod key;
+mod local;
 mod refuse;
 mod service;
 #[cfg(feature = "redis")]
@@ -75,19 +76,26 @@ pub(crate) struct Standing {
 }
 
 impl Limit {
-    /// A limit; where `before` is the same one, with the buckets of that.
+    /// A limit; where `before` is the same one, with the buckets of that. Where it has another
+    /// policy, or place for other numbers of keys, it goes on from these.
     pub(crate) fn new(
         route: &str,
         config: &config::Limit,
         maker: Maker<'_>,
         before: Option<&Self>,
     ) -> Result<Self, LimitError> {
-        let before = before.filter(|before| before.0.config.counts_as(config));
+        let same = before.filter(|before| before.0.config.counts_as(config));
+        // Whose keys mean the same.
+        let before = before.filter(|before| before.0.config.by == config.by);
         let grade = |tier: Option<&Arc<str>>, policy: Policy| {
-            let kept = before.and_then(|before| before.0.bucket(tier, policy));
+            let kept = same.and_then(|same| same.0.bucket(tier, Some(policy)));
             let bucket = match kept {
                 Some(bucket) => bucket,
-                None => Bucket::new(route, config, tier.map(|tier| &**tier), policy, maker)?,
+                None => {
+                    let before = before.and_then(|before| before.0.bucket(tier, None));
+                    let tier = tier.map(|tier| &**tier);
+                    Bucket::new(route, config, tier, policy, maker, before.as_ref())?
+                }
             };
             Ok(Grade {
                 tier: tier.cloned(),
@@ -157,10 +165,12 @@ impl Limit {
 }
 
 impl Inner {
-    /// The bucket of a policy that is the same.
-    fn bucket(&self, tier: Option<&Arc<str>>, policy: Policy) -> Option<Bucket> {
+    /// The bucket of a tier, if need be only by this policy.
+    fn bucket(&self, tier: Option<&Arc<str>>, policy: Option<Policy>) -> Option<Bucket> {
         let mut grades = self.grades.iter();
-        let same = |grade: &&Grade| grade.tier.as_ref() == tier && grade.policy == policy;
+        let same = |grade: &&Grade| {
+            grade.tier.as_ref() == tier && policy.is_none_or(|policy| grade.policy == policy)
+        };
         grades.find(same).map(|grade| grade.bucket.clone())
     }
 

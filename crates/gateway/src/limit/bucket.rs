@@ -7,16 +7,17 @@ use std::pin::Pin;
 
 #[cfg(feature = "redis")]
 use stanchion_ratelimit::{Event, InvalidRedisConfig, InvalidServers, RedisRateLimiter};
-use stanchion_ratelimit::{InvalidMaxKeys, KeyedRateLimiter, Policy, Rejected, Status};
+use stanchion_ratelimit::{InvalidMaxKeys, Policy, Rejected, Status};
 
 use super::Maker;
+use super::local::Local;
 use crate::config;
 
 /// The buckets of all keys, by one policy; clones share.
 #[derive(Clone, Debug)]
 pub(super) enum Bucket {
     /// In this process.
-    Local(KeyedRateLimiter<[u8]>),
+    Local(Local),
     #[cfg(feature = "redis")]
     Redis(RedisRateLimiter),
 }
@@ -52,12 +53,14 @@ pub(crate) enum LimitError {
 pub(crate) struct Unanswered;
 
 impl Bucket {
+    /// Empty, but for what was used of `before`, whose place it takes.
     pub(super) fn new(
         route: &str,
         config: &config::Limit,
         tier: Option<&str>,
         policy: Policy,
         maker: Maker<'_>,
+        before: Option<&Self>,
     ) -> Result<Self, LimitError> {
         #[cfg(feature = "redis")]
         if let Some(redis) = config.on_redis(route, tier, policy)
@@ -75,9 +78,12 @@ impl Bucket {
         }
         #[cfg(not(feature = "redis"))]
         let _ = (route, tier);
-        let limiter = KeyedRateLimiter::new(policy, config.keys_max);
-        let limiter = limiter.map_err(LimitError::MaxKeys)?;
-        Ok(Self::Local(limiter.with_clock(maker.clock.clone())))
+        let before = match before {
+            Some(Self::Local(before)) => Some(before),
+            _ => None,
+        };
+        let local = Local::new(policy, config.keys_max, maker.clock, before);
+        local.map(Self::Local).map_err(LimitError::MaxKeys)
     }
 
     /// Admits a request of `key`, or refuses it.
@@ -124,7 +130,7 @@ impl Bucket {
     /// Requests that found no place for their key, and shared one.
     pub(super) fn overflowed(&self) -> u64 {
         match self {
-            Self::Local(limiter) => limiter.snapshot().overflowed,
+            Self::Local(limiter) => limiter.overflowed(),
             #[cfg(feature = "redis")]
             Self::Redis(_) => 0,
         }

@@ -207,7 +207,7 @@ fn a_question_about_no_limit_is_told_what_is_wrong() {
 }
 
 #[test]
-fn a_reload_keeps_the_budgets_of_the_policies_that_stay() {
+fn a_reload_keeps_the_budgets_of_policies_that_stay_and_scales_others() {
     let origin = Origin::saying("hello");
     let limit = |common: &str, gold: &str| {
         tiered(&format!(
@@ -216,12 +216,13 @@ fn a_reload_keeps_the_budgets_of_the_policies_that_stay() {
     };
     let gateway = limit("1/h", "2/h").start(&[origin.url()]);
     assert_eq!(ask(&gateway, 2, "x-api-key: k"), [200, 429]);
-    assert_eq!(ask(&gateway, 3, "x-api-key: g"), [200, 200, 429]);
+    assert_eq!(ask(&gateway, 1, "x-api-key: g"), [200]);
     gateway
         .apply(limit("1/h", "5/h").config(&[origin.url()]))
         .unwrap();
     assert_eq!(ask(&gateway, 1, "x-api-key: k"), [429]);
-    assert_eq!(ask(&gateway, 1, "x-api-key: g"), [200]);
+    // Half of it was used, and not more than half is left.
+    assert_eq!(ask(&gateway, 3, "x-api-key: g"), [200, 200, 429]);
     gateway.shutdown();
 }
 

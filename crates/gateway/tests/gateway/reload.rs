@@ -115,6 +115,34 @@ fn a_limit_that_stays_keeps_its_buckets_wherever_its_route_goes() {
 }
 
 #[test]
+fn a_limit_with_another_quota_goes_on_from_what_was_used() {
+    let origin = Origin::saying("hello");
+    let limited = |limit: &str| {
+        routes(&format!(
+            "[[route]]\nid = \"api\"\nupstream = \"main\"\n\
+             [[route.limit]]\nby = \"api-key\"\n{limit}"
+        ))
+    };
+    let gateway = limited("rate = \"4/h\"").start(&[origin.url()]);
+    let mut client = client(&gateway);
+    let mut ask = |key: &str, times: usize| -> Vec<u16> {
+        let field = format!("x-api-key: {key}");
+        let ask = |_| client.get("/", &[&field]).status;
+        (0..times).map(ask).collect()
+    };
+    assert_eq!(ask("anna", 2), [200; 2]);
+    // Half is left, of more, by another algorithm, with other bounds.
+    let next = limited("rate = \"8/h\"\nalgorithm = \"fixed-window\"\nkeys_max = 5000");
+    gateway.apply(next.config(&[origin.url()])).unwrap();
+    assert_eq!(ask("anna", 5), [200, 200, 200, 200, 429]);
+    assert_eq!(ask("bob", 9)[7..], [200, 429]);
+    let next = limited("rate = \"4/h\"");
+    gateway.apply(next.config(&[origin.url()])).unwrap();
+    assert_eq!(ask("anna", 1), [429]);
+    gateway.shutdown();
+}
+
+#[test]
 fn who_is_trusted_is_asked_for_each_request() {
     let origin = Origin::saying("hello");
     let trusting = Setup {
