@@ -1,33 +1,30 @@
 //! The file as it is written, and how it becomes a [`Config`].
 
 mod limits;
+mod routes;
+mod values;
 
 use std::collections::BTreeMap;
-use std::collections::hash_map::{Entry, HashMap};
-use std::hash::Hash;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::guard;
 
-use super::edits::{self, EDITS_MAX, EditsTable, FieldEdits};
 use super::error::{ConfigError, Mistake};
 use super::field::field_at;
-use super::text::{
-    AdminHost, Endpoint, FromText, Name, PathPrefix, Size, StripPrefix, Text, TokenFile,
-};
+use super::text::{AdminHost, Endpoint, FromText, Name, Size, Text, TokenFile};
 use super::{
-    Admin, BodyLimits, Config, EncodedSlash, HostPattern, Listen, LogTarget, Overrides, Protocol,
-    Route, Shutdown, Telling, UNMATCHED, Upstream,
+    Admin, BodyLimits, Config, EncodedSlash, Listen, LogTarget, Overrides, Protocol, Shutdown,
+    Telling, Upstream,
 };
-use limits::{Known, LimitTable, RedisTable, TierTable};
+use limits::{Known, RedisTable, TierTable};
+use routes::RouteTable;
 
 type Written<T> = Spanned<Text<T>>;
 
@@ -100,22 +97,6 @@ struct UpstreamTable {
     connections_max: Option<Spanned<usize>>,
     idle_max: Option<Spanned<usize>>,
     idle_timeout: Option<Written<Duration>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RouteTable {
-    id: Written<Name>,
-    host: Option<Written<HostPattern>>,
-    path_prefix: Option<Written<PathPrefix>>,
-    upstream: Spanned<String>,
-    body_bytes_max: Option<Written<Size>>,
-    body_rate_min: Option<Written<Size>>,
-    strip_prefix: Option<Spanned<StripPrefix>>,
-    request_headers: Option<Spanned<EditsTable>>,
-    response_headers: Option<Spanned<EditsTable>>,
-    #[serde(default)]
-    limit: Vec<Spanned<LimitTable>>,
 }
 
 pub(super) fn read(text: &str) -> Result<Config, ConfigError> {
@@ -280,229 +261,6 @@ impl Reader<'_> {
             idle_timeout: self.duration(table.idle_timeout, 30 * SECOND, WAIT),
         }
     }
-
-    fn routes(
-        &mut self,
-        tables: Vec<Spanned<RouteTable>>,
-        upstreams: &[String],
-        known: &Known,
-        bodies: BodyLimits,
-    ) -> Vec<Route> {
-        let mut ids = HashMap::new();
-        let mut matches = HashMap::new();
-        let mut routes = Vec::with_capacity(tables.len());
-        for table in tables {
-            let span = table.span();
-            let table = table.into_inner();
-            let id_span = table.id.span();
-            let id = table.id.into_inner().0.0;
-            self.unique(&mut ids, id.clone(), &id_span, &format!("the id {id:?}"));
-            if *id == *UNMATCHED {
-                let message =
-                    format!("{UNMATCHED:?} given, which stands for requests without a route");
-                self.mistake(&id_span, message);
-            }
-            let host = table
-                .host
-                .map_or(HostPattern::Any, |host| host.into_inner().0);
-            let path_prefix = match table.path_prefix {
-                Some(path) => path.into_inner().0.0,
-                None => "/".to_owned(),
-            };
-            let key = (host.clone(), path_prefix.clone());
-            self.unique(&mut matches, key, &span, "this host and path prefix");
-            let named = table.upstream.get_ref();
-            let upstream = upstreams.iter().position(|name| name == named);
-            if upstream.is_none() {
-                let known = listed(upstreams);
-                let message = format!("{named:?} given, which is no upstream; there are {known}");
-                self.mistake(&table.upstream.span(), message);
-            }
-            let limits = self.limits(table.limit, &id, known);
-            routes.push(Route {
-                id,
-                host,
-                strip_prefix: self.strip_prefix(table.strip_prefix, &path_prefix),
-                request_headers: self.edits(table.request_headers),
-                response_headers: self.edits(table.response_headers),
-                path_prefix,
-                upstream: upstream.unwrap_or(0),
-                bodies: self.bodies(table.body_bytes_max, table.body_rate_min, bodies),
-                limits,
-            });
-        }
-        routes
-    }
-
-    fn strip_prefix(
-        &mut self,
-        given: Option<Spanned<StripPrefix>>,
-        path_prefix: &str,
-    ) -> Option<Box<str>> {
-        let given = given?;
-        let span = given.span();
-        let prefix = match given.into_inner() {
-            StripPrefix::All(false) => return None,
-            StripPrefix::All(true) => path_prefix.to_owned(),
-            StripPrefix::Path(prefix) => prefix,
-        };
-        let rest = path_prefix.strip_prefix(prefix.as_str());
-        if prefix == "/" {
-            let message = format!("{prefix:?} is to be stripped, which leaves every path as it is");
-            self.mistake(&span, message);
-        } else if !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
-            let message =
-                format!("{prefix:?} given, which not every path under {path_prefix:?} begins with");
-            self.mistake(&span, message);
-        }
-        Some(prefix.into())
-    }
-
-    fn edits(&mut self, table: Option<Spanned<EditsTable>>) -> FieldEdits {
-        let Some(table) = table else {
-            return FieldEdits::default();
-        };
-        let span = table.span();
-        let EditsTable { remove, set, add } = table.into_inner();
-        let count = remove.len() + set.len() + add.len();
-        if count > EDITS_MAX {
-            let message = format!("{count} fields given, at most {EDITS_MAX} are allowed");
-            self.mistake(&span, message);
-        }
-        let mut removed = HashMap::new();
-        let remove = remove.iter();
-        FieldEdits {
-            remove: remove
-                .filter_map(|name| self.field_name(name, &mut removed))
-                .collect(),
-            set: self.fields(set),
-            add: self.fields(add),
-        }
-    }
-
-    fn fields(&mut self, values: edits::Values) -> Vec<(HeaderName, HeaderValue)> {
-        let mut names = HashMap::new();
-        let mut values: Vec<_> = values.into_iter().collect();
-        // A name that is given twice, in two spellings, is a mistake where it stands second.
-        values.sort_by_key(|(name, _)| name.span().start);
-        let fields = values.into_iter().filter_map(|(name, value)| {
-            let name = self.field_name(&name, &mut names)?;
-            Some((name, value.0.0))
-        });
-        let mut fields: Vec<_> = fields.collect();
-        fields.sort_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
-        fields
-    }
-
-    fn field_name(
-        &mut self,
-        name: &Spanned<String>,
-        seen: &mut HashMap<HeaderName, usize>,
-    ) -> Option<HeaderName> {
-        let (text, span) = (name.get_ref(), name.span());
-        match edits::name(text) {
-            Ok(name) => {
-                self.unique(seen, name.clone(), &span, &format!("the field {text:?}"));
-                Some(name)
-            }
-            Err(message) => {
-                self.mistake(&span, message);
-                None
-            }
-        }
-    }
-
-    fn unique<K: Hash + Eq>(
-        &mut self,
-        seen: &mut HashMap<K, usize>,
-        key: K,
-        span: &Range<usize>,
-        what: &str,
-    ) {
-        match seen.entry(key) {
-            Entry::Vacant(entry) => {
-                entry.insert(span.start);
-            }
-            Entry::Occupied(entry) => {
-                let before = self.text.get(..*entry.get()).unwrap_or("");
-                let line = before.matches('\n').count() + 1;
-                self.mistake(span, format!("{what} is given twice, first on line {line}"));
-            }
-        }
-    }
-
-    fn number(
-        &mut self,
-        given: Option<Spanned<usize>>,
-        default: usize,
-        allowed: RangeInclusive<usize>,
-    ) -> usize {
-        let Some(given) = given else {
-            return default;
-        };
-        let value = *given.get_ref();
-        if !allowed.contains(&value) {
-            let (low, high) = allowed.into_inner();
-            let message = format!("{value} given, from {low} to {high} is allowed");
-            self.mistake(&given.span(), message);
-        }
-        value
-    }
-
-    fn ratio(&mut self, given: Option<Spanned<f64>>, default: f64) -> f64 {
-        let Some(given) = given else {
-            return default;
-        };
-        let value = *given.get_ref();
-        if !(0.0..=1.0).contains(&value) {
-            let message = format!("{value} given, from 0 to 1 is allowed");
-            self.mistake(&given.span(), message);
-        }
-        value
-    }
-
-    fn size(
-        &mut self,
-        given: &Option<Written<Size>>,
-        default: u64,
-        allowed: RangeInclusive<u64>,
-    ) -> u64 {
-        let Some(given) = given else {
-            return default;
-        };
-        let value = given.get_ref().0.0;
-        if !allowed.contains(&value) {
-            let (low, high) = allowed.into_inner();
-            let (value, low, high) = (Size(value), Size(low), Size(high));
-            let message = format!("{value} given, from {low} to {high} is allowed");
-            self.mistake(&given.span(), message);
-        }
-        value
-    }
-
-    fn duration(
-        &mut self,
-        given: Option<Written<Duration>>,
-        default: Duration,
-        allowed: RangeInclusive<Duration>,
-    ) -> Duration {
-        let Some(given) = given else {
-            return default;
-        };
-        let value = given.get_ref().0;
-        if !allowed.contains(&value) {
-            let (low, high) = allowed.into_inner();
-            let message = format!("{value:?} given, from {low:?} to {high:?} is allowed");
-            self.mistake(&given.span(), message);
-        }
-        value
-    }
-
-    fn mistake(&mut self, span: &Range<usize>, message: String) {
-        let field = field_at(self.text, span.start);
-        let mistake = Mistake::new(self.text, span.start, field, message);
-        self.mistakes.push(mistake);
-    }
 }
 
 fn admin(table: AdminTable) -> Admin {
@@ -517,9 +275,4 @@ fn admin(table: AdminTable) -> Admin {
 fn default_workers() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     cores.min(WORKERS_MAX)
-}
-
-fn listed(names: &[String]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
-    quoted.join(", ")
 }

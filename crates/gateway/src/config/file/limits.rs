@@ -10,7 +10,8 @@ use serde::Deserialize;
 use stanchion_ratelimit::{LeakyBucket, MissingKey, Policy, Quota};
 use toml::Spanned;
 
-use super::{Reader, Written, listed};
+use super::values::listed;
+use super::{Reader, Written};
 use crate::config::text::{Algorithm, FromText, KeyHash, Name, Text};
 use crate::config::{LIMITS_MAX, Limit, LimitBy, Outage, Redis, RedisLimit, Tier};
 
