@@ -8,8 +8,17 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "../../crates/gateway/tests/guard/against_hyper.rs"]
+#[expect(clippy::unwrap_used, reason = "what cannot go on has failed")]
+mod against_hyper;
+#[path = "../../crates/gateway/src"]
+mod source {
+    pub(crate) mod guard;
+}
+
 mod forwarded;
 mod gateway_config;
+mod guard;
 mod limiter;
 mod quota;
 
@@ -27,6 +36,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     target("forwarded", forwarded::run),
     target("gateway_config", gateway_config::run),
+    target("guard", guard::run),
     target("limiter", limiter::run),
     target("quota", quota::run),
 ];

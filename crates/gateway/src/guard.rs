@@ -7,7 +7,7 @@
 //! trailers; bodies it counts.
 //!
 //! It is pure: bytes in, a verdict out. What it lets through, hyper accepts, and divides into the
-//! same messages; `tests/gateway/guard.rs` checks that against hyper itself.
+//! same messages; `tests/guard` and a fuzzer check that against hyper itself.
 //!
 //! Source: RFC 9112, and its sections on smuggling and splitting (11.1, 11.2), each ambiguity
 //! resolved by refusing.

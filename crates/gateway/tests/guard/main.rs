@@ -8,26 +8,7 @@ mod source {
 mod against_hyper;
 mod bytes;
 
-use std::path::Path;
-
 use proptest::prelude::*;
-
-/// What the fuzzer found worth keeping, and what we begin it with.
-#[test]
-fn the_corpus_passes() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/guard");
-    let mut files: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    files.sort();
-    assert!(files.len() >= 10, "{files:?}");
-    for file in files {
-        let bytes = std::fs::read(&file).unwrap();
-        println!("{}", file.display());
-        against_hyper::check(&bytes);
-    }
-}
 
 proptest! {
     #[test]
