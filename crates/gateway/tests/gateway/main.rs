@@ -24,6 +24,7 @@ mod page;
 mod pool;
 mod program;
 mod reload;
+mod reload_model;
 mod rewrite;
 mod routing;
 mod shutdown;

@@ -1,11 +1,13 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::Value;
 use stanchion_gateway::Config;
 
 use crate::setup::{Origin, eventually};
+use crate::shutdown::{ask_on_new_connections, ask_on_one_connection};
 use crate::wire::Wire;
 
 const EXAMPLE: &str = include_str!("../../examples/gateway.toml");
@@ -401,6 +403,70 @@ fn run_serves_until_it_is_told_to_stop_and_writes_its_log_to_standard_output() {
         .unwrap();
     let line: Value = serde_json::from_str(log.trim()).unwrap();
     assert_eq!(line["path"], "/x");
+}
+
+#[test]
+fn a_terminated_program_under_load_and_reloads_loses_nothing() {
+    let origin = Origin::saying("hello");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    write_config(&file, &origin);
+    let sound = std::fs::read_to_string(&file).unwrap();
+    // A client that is slow to come back on a busy machine is waited for.
+    let sound = sound.replace("50ms", "3s");
+    let sound = format!("access_log = \"off\"\n{sound}");
+    std::fs::write(&file, &sound).unwrap();
+    let mut child = Running::start(&file);
+    let mut first = String::new();
+    let mut stderr = BufReader::new(child.0.stderr.take().unwrap());
+    stderr.read_line(&mut first).unwrap();
+    let address = first.strip_prefix("listening on http://").unwrap();
+    let address = address.split(',').next().unwrap().parse().unwrap();
+
+    let (answered, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let mut status = None;
+    std::thread::scope(|scope| {
+        let (answered, stop) = (&answered, &stop);
+        let clients: Vec<_> = (0..6)
+            .map(|number| {
+                scope.spawn(move || match number % 2 {
+                    0 => ask_on_one_connection(address, answered, stop),
+                    _ => ask_on_new_connections(address, answered, stop),
+                })
+            })
+            .collect();
+        let more = |count: usize| {
+            let before = answered.load(Ordering::SeqCst);
+            eventually("the load is on", || {
+                answered.load(Ordering::SeqCst) > before + count
+            });
+        };
+        more(100);
+        for turn in 0..5 {
+            std::fs::write(&file, format!("{sound}# {turn}\n")).unwrap();
+            child.signal(rustix::process::Signal::HUP);
+            more(20);
+        }
+        // The next reload and the end come together.
+        std::fs::write(&file, format!("{sound}# last\n")).unwrap();
+        child.signal(rustix::process::Signal::HUP);
+        child.terminate();
+        eventually("the program ends", || {
+            status = child.0.try_wait().unwrap();
+            status.is_some()
+        });
+        stop.store(true, Ordering::SeqCst);
+        let lost: Vec<String> = clients
+            .into_iter()
+            .flat_map(|client| client.join().unwrap())
+            .collect();
+        assert!(lost.is_empty(), "{lost:?}");
+    });
+    assert!(status.unwrap().success());
+    let mut told = String::new();
+    stderr.read_to_string(&mut told).unwrap();
+    assert!(told.contains("configuration 2 is in force"), "{told}");
+    assert!(told.ends_with("shut down, nothing was lost\n"), "{told}");
 }
 
 #[test]

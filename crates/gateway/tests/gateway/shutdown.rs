@@ -159,7 +159,7 @@ fn a_shutdown_under_load_loses_no_request() {
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a.test\r\n\r\n";
 
 /// Asks until it is told that the connection closes; what was lost.
-fn ask_on_one_connection(
+pub(crate) fn ask_on_one_connection(
     address: SocketAddr,
     answered: &AtomicUsize,
     stop: &AtomicBool,
@@ -183,7 +183,7 @@ fn ask_on_one_connection(
 }
 
 /// Asks once on each of many connections until none can be made; what was lost.
-fn ask_on_new_connections(
+pub(crate) fn ask_on_new_connections(
     address: SocketAddr,
     answered: &AtomicUsize,
     stop: &AtomicBool,
