@@ -7,9 +7,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use stanchion_gateway::Gateway;
 
+use crate::h2_floods::{END_HEADERS, END_STREAM, HEADERS, SETTINGS, frame};
 use crate::http2::{Answer, Client, get, post, run, text};
 use crate::origin2::{Asked, End, Origin2};
-use crate::setup::{Origin, Setup, Then, client, dead_url, eventually, metric};
+use crate::setup::{LONG, Origin, Setup, Then, client, dead_url, eventually, metric};
 
 fn with(urls: &[String], upstream: &'static str) -> Gateway {
     let setup = Setup {
@@ -415,6 +416,52 @@ fn a_client_that_leaves_has_its_stream_reset_at_the_server() {
     eventually("both are reset", || reset.load(Ordering::SeqCst) == 2);
     assert_eq!(client(&gateway).get("/", &[]).text(), "hello");
     assert_eq!(origin.connections(), 1);
+    gateway.shutdown();
+}
+
+#[test]
+fn a_server_that_allows_fewer_streams_gets_fewer() {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    // By hand: no library lets a server change its mind.
+    let origin = Origin::start(move |head, wire| {
+        assert_eq!(head.first, "PRI * HTTP/2.0");
+        assert_eq!(wire.bytes(6), b"SM\r\n\r\n");
+        wire.write(frame(SETTINGS, 0, 0, b""));
+        let mut first = true;
+        while let Some(head) = wire.try_bytes(9) {
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            wire.bytes(length as usize);
+            if head[3] != HEADERS {
+                continue;
+            }
+            counted.fetch_add(1, Ordering::SeqCst);
+            if first {
+                // From now on one at a time.
+                wire.write(frame(SETTINGS, 0, 0, b"\0\x03\0\0\0\x01"));
+            } else {
+                wait.lock().unwrap().recv_timeout(LONG).unwrap();
+            }
+            first = false;
+            let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+            // `:status 200`
+            wire.write(frame(HEADERS, END_HEADERS | END_STREAM, stream, b"\x88"));
+        }
+        Then::Close
+    });
+    let gateway = with(&[origin.url()], "protocol = \"h2\"");
+    let mut first = client(&gateway);
+    assert_eq!(first.get("/", &[]).status, 200);
+    first.ask("GET", "/held", &[]);
+    eventually("it is asked", || asked.load(Ordering::SeqCst) == 2);
+    // The connection is full now, so there is another.
+    assert_eq!(client(&gateway).get("/", &[]).status, 200);
+    assert_eq!(origin.connections(), 2);
+    go.send(()).unwrap();
+    assert_eq!(first.reply().status, 200);
+    drop(first);
     gateway.shutdown();
 }
 
