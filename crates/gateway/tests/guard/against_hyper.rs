@@ -38,6 +38,7 @@ struct Guarded {
 #[derive(Clone, Debug)]
 struct Seen {
     line: String,
+    chunked: bool,
     body: Vec<u8>,
 }
 
@@ -72,7 +73,7 @@ pub(crate) fn check(bytes: &[u8]) {
             "{}",
             context()
         );
-        let body = if seen.line.contains("chunked") {
+        let body = if seen.chunked {
             unchunked(&message.body)
         } else {
             message.body.clone()
@@ -200,15 +201,13 @@ async fn see(
     let (head, body) = request.into_parts();
     let chunked = head.headers.contains_key("transfer-encoding");
     if let Ok(body) = body.collect().await {
-        let line = format!(
-            "{} {} {} {:?}",
-            head.method,
-            head.uri,
-            if chunked { "chunked" } else { "whole" },
-            head.version,
-        );
+        let line = format!("{} {} {:?}", head.method, head.uri, head.version);
         let body = body.to_bytes().to_vec();
-        seen.lock().unwrap().push(Seen { line, body });
+        seen.lock().unwrap().push(Seen {
+            line,
+            chunked,
+            body,
+        });
     }
     Ok(http::Response::new(Empty::new()))
 }
