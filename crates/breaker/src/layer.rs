@@ -1,6 +1,8 @@
 //! The breaker as a tower layer.
 
 mod answer;
+#[cfg(feature = "http")]
+mod body;
 mod fallback;
 mod future;
 mod guard;
@@ -16,6 +18,8 @@ use tower_layer::Layer;
 use crate::{Breaker, KeyedBreaker};
 
 pub use answer::{Answer, BoxError, Fail, Fallback, RespondWith};
+#[cfg(feature = "http")]
+pub use body::{AtEnd, JudgedBody};
 pub use fallback::FallbackFuture;
 pub use future::ResponseFuture;
 pub use guard::{Guard, Keyed, Record};
@@ -76,7 +80,7 @@ pub struct BreakerLayer<G = Breaker, J = ByResult, A = Fail, R = Isolate> {
 }
 
 impl<G> BreakerLayer<G> {
-    /// Shares a [`Breaker`] with whoever else holds it.
+    /// Shares a [`Breaker`] or a [`Throttle`](crate::Throttle) with whoever else holds it.
     /// Responses are successes, errors failures; [`classify`](Self::classify) changes that.
     pub fn new(guard: G) -> Self {
         Self {
@@ -117,6 +121,44 @@ impl<G, A, R> BreakerLayer<G, ByResult, A, R> {
     /// complete; `classify_body` (feature `http`) waits for that end.
     pub fn classify<C>(self, classifier: C) -> BreakerLayer<G, Classified<C>, A, R> {
         self.judge(|ByResult| Classified::new(classifier))
+    }
+
+    /// Judges responses and errors by `classifier`; clones share it. What it defers to the end of
+    /// the body is asked when that ends: with its trailers, when it breaks, or when it is dropped. A
+    /// trial lasts that long.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::Response;
+    /// use stanchion_breaker::{Breaker, BreakerLayer};
+    /// use stanchion_core::{Classify, End, Outcome, Verdict};
+    ///
+    /// struct GrpcStatus;
+    /// impl<B, E> Classify<Response<B>, E> for GrpcStatus {
+    ///     fn classify(&self, result: Result<&Response<B>, &E>) -> Verdict {
+    ///         match result {
+    ///             Ok(_) => Verdict::AtEnd,
+    ///             Err(_) => Outcome::Failure.into(),
+    ///         }
+    ///     }
+    ///     fn at_end(&self, end: End<'_>) -> Outcome {
+    ///         match end {
+    ///             End::Complete(trailers) => match trailers.get("grpc-status") {
+    ///                 Some(b"0") => Outcome::Success,
+    ///                 Some(b"8") => Outcome::Overload,
+    ///                 _ => Outcome::Failure,
+    ///             },
+    ///             End::Dropped => Outcome::Ignore,
+    ///             _ => Outcome::Failure,
+    ///         }
+    ///     }
+    /// }
+    /// let layer = BreakerLayer::new(Breaker::default()).classify_body(GrpcStatus);
+    /// ```
+    #[cfg(feature = "http")]
+    pub fn classify_body<C>(self, classifier: C) -> BreakerLayer<G, AtEnd<C>, A, R> {
+        self.judge(|ByResult| AtEnd::new(classifier))
     }
 }
 

@@ -16,6 +16,7 @@ mod snapshot;
 mod state;
 mod streak;
 mod sync;
+mod throttle;
 mod window;
 
 pub use breaker::Breaker;
@@ -31,9 +32,15 @@ pub use layer::{
     FallbackFuture, Guard, Isolate, Judge, Keyed, Propagate, Record, RespondWith, ResponseFuture,
     RetryAfter,
 };
+#[cfg(feature = "http")]
+pub use layer::{AtEnd, JudgedBody};
 pub use machine::IllegalTransition;
 pub use permit::{OwnedPermit, Permit};
 pub use ratio::Ratio;
 pub use rejected::{CallError, Rejected};
 pub use snapshot::Snapshot;
 pub use state::{Cause, State};
+pub use throttle::{
+    CallThrottled, Throttle, ThrottleConfig, ThrottleEvent, ThrottlePermit, ThrottleSnapshot,
+    Throttled,
+};

@@ -8,7 +8,7 @@ use stanchion_core::Instant;
 
 use crate::config::{Config, WindowKind};
 pub(crate) use count::CountWindow;
-use stripes::Stripes;
+pub(crate) use stripes::Stripes;
 
 /// How a call went, as a window keeps it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

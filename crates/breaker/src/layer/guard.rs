@@ -8,9 +8,10 @@ use std::time::Duration;
 use stanchion_core::{KeyExtractor, Outcome};
 
 use super::Closure;
-use crate::{Breaker, KeyedBreaker, OwnedPermit, Rejected};
+use crate::{Breaker, KeyedBreaker, OwnedPermit, Rejected, Throttle, ThrottlePermit, Throttled};
 
-/// What a layer asks whether a request may pass: a [`Breaker`], or a [`Keyed`] one. Sealed.
+/// What a layer asks whether a request may pass: a [`Breaker`], a [`Keyed`] one, or a
+/// [`Throttle`]. Sealed.
 pub trait Guard<Req>: private::Sealed {
     /// What a request that passes holds until its outcome is known.
     type Permit: Record;
@@ -36,6 +37,8 @@ pub(crate) mod private {
     pub trait Sealed {}
     impl Sealed for super::Breaker {}
     impl Sealed for super::OwnedPermit {}
+    impl Sealed for super::Throttle {}
+    impl Sealed for super::ThrottlePermit {}
     impl<E, K: ?Sized + ToOwned> Sealed for super::Keyed<E, K> {}
 }
 
@@ -56,6 +59,23 @@ impl Record for OwnedPermit {
             None => self.record(outcome),
             Some(time) => self.record_with_retry_after(outcome, time),
         }
+    }
+}
+
+impl<Req> Guard<Req> for Throttle {
+    type Permit = ThrottlePermit;
+    type Rejected = Throttled;
+
+    #[inline]
+    fn admit(&self, _request: &Req) -> Result<ThrottlePermit, Throttled> {
+        self.try_acquire()
+    }
+}
+
+impl Record for ThrottlePermit {
+    #[inline]
+    fn record(self, outcome: Outcome, _retry_after: Option<Duration>) {
+        self.record(outcome);
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) mod private {
     pub trait Sealed {}
     impl Sealed for super::ByResult {}
     impl<C> Sealed for super::Classified<C> {}
+    #[cfg(feature = "http")]
+    impl<C> Sealed for crate::AtEnd<C> {}
     impl<J, F> Sealed for super::RetryAfter<J, F> {}
 }
 

@@ -16,6 +16,8 @@ pub(super) struct TimeWindow {
     width: u64,
     /// The number of the newest slice.
     newest: u64,
+    /// The newest slice when a call was last taken in.
+    recorded: u64,
     buckets: Box<[Counts]>,
     sum: Counts,
 }
@@ -27,19 +29,20 @@ impl TimeWindow {
         Self {
             width: span.div_ceil(u64::from(buckets)).max(1),
             newest: 0,
+            recorded: 0,
             buckets: vec![Counts::default(); buckets as usize].into(),
             sum: Counts::default(),
         }
     }
 
-    /// Takes in a call; tells whether a new slice began with it. If the clock went back, the call
+    /// Takes in a call; tells whether it is the first of its slice, whoever looked before. If the clock went back, the call
     /// counts as of the newest slice.
     pub(super) fn record(&mut self, now: Instant, kind: Kind) -> bool {
-        let turned = self.advance(now);
+        self.advance(now);
         let place = self.place(self.newest);
         self.buckets[place].add(kind);
         self.sum.add(kind);
-        turned
+        std::mem::replace(&mut self.recorded, self.newest) < self.newest
     }
 
     pub(super) fn counts(&mut self, now: Instant) -> Counts {
@@ -52,10 +55,10 @@ impl TimeWindow {
         self.sum = Counts::default();
     }
 
-    fn advance(&mut self, now: Instant) -> bool {
+    fn advance(&mut self, now: Instant) {
         let slice = now.as_nanos() / self.width;
         if slice <= self.newest {
-            return false;
+            return;
         }
         let length = self.buckets.len() as u64;
         if slice - self.newest >= length {
@@ -67,7 +70,6 @@ impl TimeWindow {
             }
         }
         self.newest = slice;
-        true
     }
 
     fn place(&self, slice: u64) -> usize {
@@ -106,11 +108,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_holds_exactly_the_calls_of_its_slices(calls in calls(), buckets in 1_u32..7) {
+        fn it_holds_exactly_the_calls_of_its_slices(
+            calls in calls(), buckets in 1_u32..7, looks in any::<bool>(),
+        ) {
             let mut window = TimeWindow::new(Duration::from_nanos(100), buckets);
             let width = 100_u64.div_ceil(u64::from(buckets));
             let (mut newest, mut naive): (u64, Vec<(u64, Kind)>) = (0, Vec::new());
             for Call { at, kind } in calls {
+                if looks {
+                    // A look must not take the turn of the slice from the call.
+                    window.counts(Instant::from_nanos(at));
+                }
                 let turned = window.record(Instant::from_nanos(at), kind);
                 prop_assert_eq!(turned, at / width > newest);
                 newest = newest.max(at / width);

@@ -1,0 +1,215 @@
+//! Verdicts at the end of a body: trailers, broken bodies, dropped ones.
+#![cfg(feature = "http")]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::num::NonZeroU32;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use http::{HeaderMap, HeaderValue, Response};
+use http_body::{Body, Frame};
+use stanchion_breaker::{
+    Breaker, BreakerLayer, CancelPolicy, Config, HalfOpen, OpenTime, Rejected, State,
+};
+use stanchion_core::{Classify, Clock, End, Outcome, Verdict};
+use tower::{Layer, ServiceExt, service_fn};
+
+/// One step of a body.
+#[derive(Clone, Debug)]
+enum Part {
+    Data,
+    Status(&'static str),
+    Break,
+    Hang,
+}
+
+/// A body that goes through its parts; it knows its end as soon as nothing is left, like one with
+/// a length, unless it ends in trailers.
+#[derive(Debug)]
+struct Parts(VecDeque<Part>);
+
+impl Body for Parts {
+    type Data = &'static [u8];
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<&'static [u8]>, std::io::Error>>> {
+        Poll::Ready(match self.0.pop_front() {
+            None => None,
+            Some(Part::Data) => Some(Ok(Frame::data(b"data"))),
+            Some(Part::Status(status)) => {
+                let mut trailers = HeaderMap::new();
+                trailers.insert("grpc-status", HeaderValue::from_static(status));
+                Some(Ok(Frame::trailers(trailers)))
+            }
+            Some(Part::Break) => Some(Err(std::io::Error::other("cut off"))),
+            Some(Part::Hang) => return Poll::Pending,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+struct GrpcStatus;
+
+impl<Res, Err> Classify<Response<Res>, Err> for GrpcStatus {
+    fn classify(&self, result: Result<&Response<Res>, &Err>) -> Verdict {
+        match result {
+            Ok(response) if response.status().is_server_error() => Outcome::Failure.into(),
+            Ok(_) => Verdict::AtEnd,
+            Err(_) => Outcome::Failure.into(),
+        }
+    }
+
+    fn at_end(&self, end: End<'_>) -> Outcome {
+        match end {
+            End::Complete(trailers) => match trailers.get("grpc-status") {
+                Some(b"0") | None => Outcome::Success,
+                Some(b"8") => Outcome::Overload,
+                Some(_) => Outcome::Failure,
+            },
+            End::Broken(error) => {
+                assert_eq!(error.to_string(), "cut off");
+                Outcome::Failure
+            }
+            _ => Outcome::Ignore,
+        }
+    }
+}
+
+/// Opens with the first failure; one trial decides.
+fn config() -> Config {
+    Config::consecutive_failures(NonZeroU32::MIN).with_half_open(HalfOpen::new(1).unwrap())
+}
+
+/// Calls once through `breaker`, and reads so much of the body that comes as it gives at once.
+async fn read(breaker: &Breaker, parts: &[Part]) -> (usize, impl Body + use<>) {
+    let parts: VecDeque<Part> = parts.to_vec().into();
+    let inner = service_fn(move |()| {
+        let response = Response::new(Parts(parts.clone()));
+        async { Ok::<_, Infallible>(response) }
+    });
+    let layer = BreakerLayer::new(breaker.clone()).classify_body(GrpcStatus);
+    let response = layer.layer(inner).oneshot(()).await.unwrap();
+    let mut body = Box::pin(response.into_body());
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut frames = 0;
+    // As servers do, which ask no further once they are told that this is the end.
+    while !body.is_end_stream()
+        && let Poll::Ready(Some(frame)) = body.as_mut().poll_frame(&mut cx)
+    {
+        frames += 1;
+        if frame.is_err() {
+            break;
+        }
+    }
+    (frames, body)
+}
+
+#[tokio::test]
+async fn trailers_and_broken_bodies_decide() {
+    use Part::{Break, Data, Status};
+    for (parts, frames, opens) in [
+        (&[][..], 0, false),
+        (&[Data, Data], 2, false),
+        (&[Data, Status("0")], 2, false),
+        (&[Status("8")], 1, true),
+        (&[Data, Status("13")], 2, true),
+        (&[Data, Break], 2, true),
+    ] {
+        let breaker = Breaker::new(config());
+        let (read, _body) = read(&breaker, parts).await;
+        assert_eq!(read, frames, "{parts:?}");
+        assert_eq!(breaker.state() == State::Open, opens, "{parts:?}");
+        assert_eq!(breaker.snapshot().late_total, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_trial_lasts_as_long_as_its_body() {
+    let (clock, time) = Clock::manual();
+    let breaker = Breaker::new(config()).with_clock(clock);
+    let again = || {
+        breaker.open();
+        time.advance(std::time::Duration::from_secs(6));
+    };
+    again();
+    let (_, body) = read(&breaker, &[Part::Data, Part::Hang]).await;
+    assert_eq!(breaker.snapshot().trials_in_flight, 1);
+    assert!(breaker.try_acquire().is_err(), "the trial is taken");
+    drop(body);
+    assert_eq!(breaker.snapshot().trials_in_flight, 0, "given back");
+    let (..) = read(&breaker, &[Part::Data]).await;
+    assert_eq!(breaker.state(), State::Closed);
+    again();
+    let (..) = read(&breaker, &[Part::Data, Part::Break]).await;
+    assert_eq!(breaker.state(), State::Open);
+}
+
+/// Dropped before its end, wherever that is: by the cancel policy, since the classifier says
+/// nothing of it.
+#[tokio::test]
+async fn a_dropped_body_counts_by_the_cancel_policy() {
+    for (policy, opens) in [(CancelPolicy::Ignore, false), (CancelPolicy::Failure, true)] {
+        for parts in [&[Part::Hang][..], &[Part::Data, Part::Hang]] {
+            let breaker = Breaker::new(config().with_cancel_policy(policy));
+            let (_, body) = read(&breaker, parts).await;
+            assert_eq!(breaker.state(), State::Closed);
+            drop(body);
+            assert_eq!(
+                breaker.state() == State::Open,
+                opens,
+                "{policy:?} {parts:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_asked_for_in_the_head_is_heeded_at_the_end() {
+    let minute = std::time::Duration::from_secs(60);
+    let open_time = OpenTime::default().with_retry_after(minute).unwrap();
+    let breaker = Breaker::new(config().with_open_time(open_time)).with_clock(Clock::manual().0);
+    let inner =
+        service_fn(|()| async { Ok::<_, Infallible>(Response::new(Parts([Part::Break].into()))) });
+    let layer = BreakerLayer::new(breaker.clone())
+        .classify_body(GrpcStatus)
+        .retry_after(move |_: Result<&Response<Parts>, &Infallible>| Some(minute));
+    let response = layer.layer(inner).oneshot(()).await.unwrap();
+    let mut body = Box::pin(response.into_body());
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(matches!(
+        body.as_mut().poll_frame(&mut cx),
+        Poll::Ready(Some(Err(_)))
+    ));
+    let wait = breaker.try_acquire().unwrap_err().retry_after().unwrap();
+    assert!(
+        wait > minute - std::time::Duration::from_secs(1),
+        "{wait:?}"
+    );
+}
+
+#[tokio::test]
+async fn answers_to_refusals_have_the_same_kind_of_body() {
+    let breaker = Breaker::new(config());
+    breaker.force_open();
+    let inner =
+        service_fn(|()| async { Ok::<_, Infallible>(Response::new(Parts(VecDeque::new()))) });
+    let layer = BreakerLayer::new(breaker.clone())
+        .classify_body(GrpcStatus)
+        .respond_with(|_: &Rejected, ()| Response::new(Parts([Part::Break].into())));
+    let response = layer.layer(inner).oneshot(()).await.unwrap();
+    let mut body = Box::pin(response.into_body());
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(matches!(
+        body.as_mut().poll_frame(&mut cx),
+        Poll::Ready(Some(Err(_)))
+    ));
+    assert_eq!(breaker.snapshot().failed_total, 0, "nobody judges it");
+}
