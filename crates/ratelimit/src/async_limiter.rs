@@ -1,7 +1,7 @@
 use std::future::{Future, Ready, ready};
 use std::hash::Hash;
 
-use crate::{KeyedRateLimiter, RateLimiter, Rejected, Status};
+use crate::{KeyedRateLimiter, Policy, RateLimiter, Rejected, Status};
 
 /// Decides on requests by their key, at once or after asking elsewhere: what the limiters of this
 /// process and those on Redis have in common.
@@ -35,6 +35,11 @@ pub trait AsyncLimiter<K: ?Sized> {
 
     /// Admits a request of `key` of this cost, whole or not at all.
     fn decide(&self, key: &K, cost: u64) -> Self::Decision;
+
+    /// The policy of `key`, where it has one of its own, to be told to its client. Default: none has.
+    fn policy_of(&self, _key: &K) -> Option<Policy> {
+        None
+    }
 }
 
 impl<K: ?Sized> AsyncLimiter<K> for RateLimiter {
@@ -50,6 +55,10 @@ impl<K: Hash + ?Sized> AsyncLimiter<K> for KeyedRateLimiter<K> {
 
     fn decide(&self, key: &K, cost: u64) -> Self::Decision {
         ready(self.check_n(key, cost).map(Some))
+    }
+
+    fn policy_of(&self, key: &K) -> Option<Policy> {
+        self.is_per_key().then(|| Self::policy_of(self, key))
     }
 }
 

@@ -1,9 +1,11 @@
 //! Several limits at once: a request passes all of them, or takes nothing from any.
 
+mod change;
 mod invalid;
 mod member;
 mod outcome;
 
+use std::any::TypeId;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -11,11 +13,12 @@ use std::sync::Arc;
 use stanchion_core::{Clock, Instant, KeyExtractor, Observe};
 
 use crate::keyed::{InvalidMaxKeys, KeyHash};
-use crate::{Event, Policy, Rejected, Status};
+use crate::{Event, Policy, Rejected, Status, WhenFull};
+pub use change::{InvalidChange, NoSuchLimit};
 pub use invalid::InvalidComposite;
 use member::{Member, keyed, shared};
 pub(crate) use member::{Next, hold};
-pub use outcome::{Admitted, Refused};
+pub use outcome::{Admitted, Refused, Standings};
 
 /// The most limits of one composite.
 const LIMITS_MAX: usize = 8;
@@ -64,16 +67,40 @@ struct Shared<Req> {
 /// One limit of a [`CompositeRateLimiter`].
 pub struct CompositeLimit<Req> {
     name: Box<str>,
+    /// What it was built with.
     policy: Policy,
     member: Result<Box<dyn Member>, InvalidMaxKeys>,
-    key: Box<HashOf<Req>>,
-    cost: Option<Box<CostOf<Req>>>,
+    key: Arc<HashOf<Req>>,
+    by_key: Option<ByKey>,
+    cost: Option<Arc<CostOf<Req>>>,
+    when_full: WhenFull,
+}
+
+/// What a limit knows of its keys.
+#[derive(Clone)]
+struct ByKey {
+    max_keys: usize,
+    hash: KeyHash,
+    /// The type of the keys.
+    kind: TypeId,
 }
 
 /// Hashes the key of a request.
 type HashOf<Req> = dyn Fn(&Req) -> Option<u64> + Send + Sync;
 /// Tells what a request costs one limit.
 type CostOf<Req> = dyn Fn(&Req) -> u64 + Send + Sync;
+
+/// One limit of a composite in plain numbers, to make metrics from. Numbers are since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompositeSnapshot {
+    /// Requests that went to the shared state because their key found no place.
+    pub overflowed: u64,
+    /// Requests that were refused because their key found no place.
+    pub denied: u64,
+    /// Keys that lost their place to another while it was in use.
+    pub evicted: u64,
+}
 
 impl<Req> CompositeLimit<Req> {
     /// One limit for all requests together.
@@ -83,36 +110,52 @@ impl<Req> CompositeLimit<Req> {
             name: name.into(),
             policy,
             member: Ok(shared(policy)),
-            key: Box::new(|_| Some(0)),
+            key: Arc::new(|_| Some(0)),
+            by_key: None,
             cost: None,
+            when_full: WhenFull::default(),
         }
     }
 
     /// A limit for each key that `extractor` finds, for up to `max_keys` in use at once.
     ///
-    /// A request without a key is refused, with [`Reason::NoKey`](crate::Reason::NoKey). Once the
-    /// table is full, keys without a place share one more state.
+    /// A request without a key is refused, with [`Reason::NoKey`](crate::Reason::NoKey). What becomes
+    /// of new keys once the table is full says [`with_when_full`](Self::with_when_full).
     pub fn keyed<E>(name: &str, policy: impl Into<Policy>, max_keys: usize, extractor: E) -> Self
     where
         E: KeyExtractor<Req> + Send + Sync + 'static,
-        E::Key: Hash,
+        E::Key: Hash + 'static,
     {
         let policy = policy.into();
-        let key_hash = KeyHash::new();
+        let by_key = ByKey {
+            max_keys,
+            hash: KeyHash::new(),
+            kind: TypeId::of::<E::Key>(),
+        };
+        let hash = by_key.hash.clone();
         Self {
             name: name.into(),
             policy,
             member: keyed(policy, max_keys),
-            key: Box::new(move |request| Some(key_hash.hash(&*extractor.extract(request)?))),
+            key: Arc::new(move |request| Some(hash.hash(&*extractor.extract(request)?))),
+            by_key: Some(by_key),
             cost: None,
+            when_full: WhenFull::default(),
         }
+    }
+
+    /// What becomes of new keys when there is no place. Default: [`WhenFull::Share`].
+    #[must_use]
+    pub fn with_when_full(mut self, when_full: WhenFull) -> Self {
+        self.when_full = when_full;
+        self
     }
 
     /// Charges this limit by `cost_of(request)`, whatever cost is checked for. Default: the cost
     /// that is checked for.
     #[must_use]
     pub fn with_cost(mut self, cost_of: impl Fn(&Req) -> u64 + Send + Sync + 'static) -> Self {
-        self.cost = Some(Box::new(cost_of));
+        self.cost = Some(Arc::new(cost_of));
         self
     }
 
@@ -122,10 +165,41 @@ impl<Req> CompositeLimit<Req> {
         &self.name
     }
 
-    /// What each state is limited by.
+    /// What each state is limited by now.
     #[must_use]
     pub fn policy(&self) -> Policy {
-        self.policy
+        let member = self.member.as_ref();
+        member.map_or(self.policy, |member| member.policy())
+    }
+
+    /// The limit in plain numbers.
+    #[must_use]
+    pub fn snapshot(&self) -> CompositeSnapshot {
+        let member = self.member.as_ref();
+        let [overflowed, denied, evicted] = member.map_or([0; 3], |member| member.counts());
+        CompositeSnapshot {
+            overflowed,
+            denied,
+            evicted,
+        }
+    }
+
+    /// The same limit with nothing used.
+    #[cfg(feature = "tower")]
+    fn anew(&self) -> Self {
+        let policy = self.policy();
+        Self {
+            name: self.name.clone(),
+            policy,
+            member: match &self.by_key {
+                None => Ok(shared(policy)),
+                Some(by_key) => keyed(policy, by_key.max_keys),
+            },
+            key: self.key.clone(),
+            by_key: self.by_key.clone(),
+            cost: self.cost.clone(),
+            when_full: self.when_full,
+        }
     }
 }
 
@@ -202,6 +276,12 @@ impl<Req> CompositeRateLimiter<Req> {
     ///
     /// [`Refused`] when any limit refuses; nothing was taken from any.
     pub fn check_n(&self, request: &Req, cost: u64) -> Result<Admitted<'_>, Refused> {
+        let standings = self.decide(request, cost)?;
+        Ok(Admitted::new(&self.shared.names, standings))
+    }
+
+    /// The same, without the names.
+    pub(crate) fn decide(&self, request: &Req, cost: u64) -> Result<Standings, Refused> {
         let shared = &*self.shared;
         let mut checks = Checks {
             now: Instant::ZERO,
@@ -221,7 +301,7 @@ impl<Req> CompositeRateLimiter<Req> {
             checks.visit(&shared.limits, 0);
         }
         match Refused::by(&checks.refusals, &shared.names) {
-            None => Ok(Admitted::new(&shared.names, checks.statuses)),
+            None => Ok(Standings::new(checks.statuses)),
             Some(refused) => {
                 if let Some(observer) = &self.observer {
                     observer.observe(&Event::Rejected(*refused.rejected()));
@@ -231,13 +311,16 @@ impl<Req> CompositeRateLimiter<Req> {
         }
     }
 
-    /// Requests that went to a limit's shared state because their key found no place there, since
-    /// the start, in the order of the limits.
-    pub fn overflowed(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.limits().iter().map(|limit| {
-            let member = limit.member.as_ref();
-            (limit.name(), member.map_or(0, |member| member.overflowed()))
-        })
+    /// The same limiter with nothing used.
+    #[cfg(feature = "tower")]
+    pub(crate) fn anew(&self) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                limits: self.limits().iter().map(CompositeLimit::anew).collect(),
+                names: self.shared.names.clone(),
+            }),
+            ..self.clone()
+        }
     }
 }
 
@@ -262,11 +345,13 @@ impl Checks {
         };
         let (hash, cost) = self.asked[index];
         let mut taken = false;
-        let status = member.hold(hash, self.now, cost, &mut |verdict| {
+        let now = self.now;
+        let (status, place) = member.hold(hash, now, cost, limit.when_full, &mut |verdict| {
             self.refusals[index] = verdict.err();
             taken = self.visit(limits, index + 1);
             taken
         });
+        member.count(place);
         self.statuses[index] = Some(status);
         taken
     }
@@ -294,7 +379,7 @@ impl<Req> fmt::Debug for CompositeLimit<Req> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CompositeLimit")
             .field("name", &self.name)
-            .field("policy", &self.policy)
+            .field("policy", &self.policy())
             .finish_non_exhaustive()
     }
 }

@@ -16,9 +16,10 @@ mod fields;
 mod forwarded;
 mod header_key;
 mod layer;
+mod told;
 mod too_many_requests;
 
 pub use api_key::ApiKey;
 pub use client_addr::{ClientAddr, ForwardedField, InvalidPrefix, PeerAddr};
 pub use header_key::HeaderKey;
-pub use too_many_requests::{Empty, InvalidPolicyName, Note, Respond, TooManyRequests};
+pub use too_many_requests::{Empty, InvalidPolicyName, Note, Notes, Respond, TooManyRequests};

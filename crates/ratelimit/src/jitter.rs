@@ -1,10 +1,12 @@
 //! Chance that lengthens waits, so that who was told the same moment does not come back together.
 
 use std::hash::{BuildHasher, RandomState};
+#[cfg(feature = "tokio")]
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+#[cfg(feature = "tokio")]
 use stanchion_core::{Clock, Instant};
 
 /// Lengthens waits by up to `max`.
@@ -37,6 +39,7 @@ impl Jitter {
     }
 
     /// `slot`, or by chance a little later, but not after `deadline`. Who need not wait is not made to.
+    #[cfg(feature = "tokio")]
     pub(crate) fn after(
         jitter: Option<&Arc<Self>>,
         clock: &Clock,

@@ -279,6 +279,11 @@ impl<K: ?Sized> KeyedRateLimiter<K> {
         }
     }
 
+    /// Whether keys may have quotas of their own.
+    pub(crate) fn is_per_key(&self) -> bool {
+        matches!(self.shared.keys, Keys::PerKey { .. })
+    }
+
     /// The limiter in plain numbers; O(1).
     #[must_use]
     pub fn snapshot(&self) -> KeyedSnapshot {
@@ -385,6 +390,17 @@ impl<K: ?Sized + Hash> KeyedRateLimiter<K> {
         let event = self.shared.count(place);
         if let (Some(observer), Some(event)) = (&self.observer, event) {
             observer.observe(&event);
+        }
+    }
+
+    /// The policy that `key` is limited by: its own, or the common one.
+    #[must_use]
+    pub fn policy_of(&self, key: &K) -> Policy {
+        match &self.shared.keys {
+            Keys::PerKey {
+                common, quota_of, ..
+            } => quota_of(key).unwrap_or(*common).into(),
+            Keys::Buckets { .. } | Keys::Uniform(_) => self.policy(),
         }
     }
 

@@ -12,7 +12,7 @@ use std::fmt;
 use stanchion_core::KeyExtractor;
 use tower_layer::Layer;
 
-use crate::{KeyedRateLimiter, Policy, RateLimiter};
+use crate::{CompositeRateLimiter, KeyedRateLimiter, Policy, RateLimiter};
 
 #[cfg(feature = "http")]
 pub(crate) use answer::private::Sealed;
@@ -81,6 +81,47 @@ impl RateLimitLayer<RateLimiter> {
     pub fn from_limiter(limiter: RateLimiter) -> Self {
         Self {
             limit: limiter,
+            answer: Fail,
+            readiness: Isolate,
+        }
+    }
+}
+
+impl<Req> RateLimitLayer<CompositeRateLimiter<Req>> {
+    /// Several limits at once, all or nothing: what one refuses, none has counted.
+    ///
+    /// A refusal is a [`Refused`](crate::Refused), which names the limits that were violated; over
+    /// HTTP (`http`) each limit tells its policy and where it stands, under its own name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use stanchion_ratelimit::{
+    ///     CompositeLimit, CompositeRateLimiter, Quota, RateLimitLayer, Refused,
+    /// };
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// let limits = CompositeRateLimiter::new([
+    ///     CompositeLimit::shared("service", "1000/s".parse::<Quota>()?),
+    ///     CompositeLimit::keyed("client", "1/m".parse::<Quota>()?, 10_000, |id: &u64| Some(*id)),
+    /// ])?;
+    /// let service = ServiceBuilder::new()
+    ///     .layer(RateLimitLayer::composite(limits))
+    ///     .service(service_fn(|id: u64| async move {
+    ///         Ok::<_, std::convert::Infallible>(id)
+    ///     }));
+    /// assert_eq!(service.clone().oneshot(7).await?, 7);
+    /// let error = service.oneshot(7).await.unwrap_err();
+    /// let refused = error.downcast_ref::<Refused>().unwrap();
+    /// assert!(refused.violated().eq(["client"]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn composite(limits: CompositeRateLimiter<Req>) -> Self {
+        Self {
+            limit: limits,
             answer: Fail,
             readiness: Isolate,
         }

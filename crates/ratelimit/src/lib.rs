@@ -16,7 +16,7 @@ mod holder;
 #[cfg(feature = "http")]
 pub mod http;
 mod inherit;
-#[cfg(feature = "tokio")]
+#[cfg(any(feature = "http", feature = "tokio"))]
 mod jitter;
 mod keyed;
 #[cfg(feature = "tower")]
@@ -42,7 +42,10 @@ mod waiting;
 #[cfg(feature = "tokio")]
 pub use acquire::Acquire;
 pub use async_limiter::AsyncLimiter;
-pub use composite::{Admitted, CompositeLimit, CompositeRateLimiter, InvalidComposite, Refused};
+pub use composite::{
+    Admitted, CompositeLimit, CompositeRateLimiter, CompositeSnapshot, InvalidChange,
+    InvalidComposite, NoSuchLimit, Refused, Standings,
+};
 pub use event::Event;
 pub use fixed_window::FixedWindow;
 pub use inherit::Inherit;

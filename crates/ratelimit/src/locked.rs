@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use stanchion_core::Instant;
 
 use crate::algorithm::Algorithm;
+use crate::token_bucket::TokenBucket;
 use crate::{FixedWindow, Inherit, Policy, Rejected, SlidingWindowCounter, SlidingWindowLog};
 use crate::{Status, StrictWindow};
 
@@ -84,6 +85,17 @@ impl fmt::Debug for Locked {
 /// An algorithm whose numbers can be found in a policy.
 pub(crate) trait Numbers: Sized {
     fn of(policy: Policy) -> Option<Self>;
+}
+
+impl Numbers for TokenBucket {
+    fn of(policy: Policy) -> Option<Self> {
+        match policy {
+            Policy::TokenBucket(quota) => Some(Self::new(quota)),
+            // Nobody waits where it is one state among others.
+            Policy::LeakyBucket(bucket) => Some(Self::leaky(&bucket)),
+            _ => None,
+        }
+    }
 }
 
 impl Numbers for FixedWindow {

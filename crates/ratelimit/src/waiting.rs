@@ -176,6 +176,10 @@ impl<K: ?Sized + Hash + 'static> AsyncLimiter<K> for Waiting<KeyedRateLimiter<K>
     fn decide(&self, key: &K, cost: u64) -> Wait {
         self.wait(Holder::Key(self.limiter.of_key(key)), cost)
     }
+
+    fn policy_of(&self, key: &K) -> Option<Policy> {
+        AsyncLimiter::policy_of(&self.limiter, key)
+    }
 }
 
 pin_project! {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use stanchion_core::{Clock, ManualClock};
 use stanchion_ratelimit::{
-    CompositeLimit, CompositeRateLimiter, Event, Policy, RateLimiter, Reason,
+    CompositeLimit, CompositeRateLimiter, Event, Inherit, Policy, RateLimiter, Reason, WhenFull,
 };
 
 fn policy(text: &str) -> Policy {
@@ -156,11 +156,9 @@ fn invented_keys_share_one_more_state_once_a_table_is_full() {
         .with_clock(clock);
     let admitted = (0..1_000).filter(|key| limits.check(key).is_ok()).count();
     assert!((5..=17).contains(&admitted), "{admitted}");
-    assert!(
-        limits
-            .overflowed()
-            .all(|(name, count)| name == "key" && count > 900)
-    );
+    let snapshot = limits.limits()[0].snapshot();
+    assert_eq!((snapshot.denied, snapshot.evicted), (0, 0));
+    assert!(snapshot.overflowed > 900);
 }
 
 #[test]
@@ -274,4 +272,157 @@ proptest! {
             }
         }
     }
+}
+
+/// A quota per second of all, and one per minute of each client.
+fn two() -> (CompositeRateLimiter<u64>, ManualClock) {
+    let (clock, time) = Clock::manual();
+    let limits = CompositeRateLimiter::new([
+        CompositeLimit::shared("second", policy("10/s")),
+        CompositeLimit::keyed("client", policy("fixed-window 4/m"), 100, |key: &u64| {
+            (*key > 0).then_some(*key)
+        }),
+    ]);
+    (limits.unwrap().with_clock(clock), time)
+}
+
+fn left(limits: &CompositeRateLimiter<u64>, client: u64) -> Vec<Option<u64>> {
+    let statuses = limits.peek(&client);
+    statuses
+        .map(|(_, status)| status.map(|status| status.remaining()))
+        .collect()
+}
+
+#[test]
+fn a_look_takes_nothing_and_one_key_is_reset_in_one_limit() {
+    let (limits, _time) = two();
+    limits.check_n(&1, 3).unwrap();
+    limits.check_n(&2, 2).unwrap();
+    assert_eq!(left(&limits, 1), [Some(5), Some(1)]);
+    assert_eq!(left(&limits, 1), [Some(5), Some(1)]);
+    assert_eq!(left(&limits, 0), [Some(5), None]);
+    let peeked = limits.peek_key("client", &2_u64).unwrap();
+    assert_eq!(peeked.remaining(), 2);
+    limits.reset_key("client", &1_u64).unwrap();
+    assert_eq!(left(&limits, 1), [Some(5), Some(4)]);
+    assert_eq!(left(&limits, 2), [Some(5), Some(2)]);
+    let wrong = limits.reset_key("clients", &1_u64).unwrap_err();
+    assert_eq!(
+        wrong.to_string(),
+        "limit is \"clients\", must be the name of one"
+    );
+    // A key of another type would be another key.
+    let wrong = limits.reset_key("client", &1_u32).unwrap_err();
+    assert!(wrong.to_string().starts_with("key is a u32, must be"));
+    assert!(limits.peek_key("second", &1_u64).is_err());
+}
+
+#[test]
+fn one_limit_changes_live_and_each_key_keeps_what_it_used() {
+    for (inherit, shared, keyed) in [
+        (Inherit::Keep, 6, 1),
+        (Inherit::Proportional, 12, 2),
+        (Inherit::Additive, 16, 5),
+        (Inherit::Reset, 20, 8),
+    ] {
+        let (limits, time) = two();
+        limits.check_n(&1, 3).unwrap();
+        limits.check_n(&2, 1).unwrap();
+        let clone = limits.clone();
+        clone.set_policy("second", policy("20/s"), inherit).unwrap();
+        let longer = policy("fixed-window 8/m");
+        clone.set_policy("client", longer, inherit).unwrap();
+        assert_eq!(left(&limits, 1), [Some(shared), Some(keyed)], "{inherit:?}");
+        assert_eq!(limits.limits()[1].policy(), longer);
+        assert_eq!(left(&limits, 3)[1], Some(8), "{inherit:?}: a new key");
+        time.advance(Duration::from_secs(60));
+        assert_eq!(left(&limits, 1), [Some(20), Some(8)], "{inherit:?}");
+    }
+}
+
+/// What an hour ago said nothing any more would say something in windows of a day.
+#[test]
+fn a_key_that_was_idle_stays_so_under_longer_windows() {
+    let (limits, time) = two();
+    limits.check_n(&1, 4).unwrap();
+    time.advance(Duration::from_secs(61));
+    let longer = policy("fixed-window 4/d");
+    limits.set_policy("client", longer, Inherit::Keep).unwrap();
+    assert_eq!(left(&limits, 1)[1], Some(4));
+}
+
+#[test]
+fn a_change_that_makes_no_sense_is_refused_and_changes_nothing() {
+    let (limits, _time) = two();
+    let other = limits.set_policy("client", policy("4/m"), Inherit::Keep);
+    assert_eq!(
+        other.unwrap_err().to_string(),
+        "policy is a token-bucket, must be a fixed-window as before"
+    );
+    let leaky = policy("leaky-bucket 10/s");
+    assert!(limits.set_policy("second", leaky, Inherit::Keep).is_err());
+    assert!(
+        limits
+            .set_policy("x", policy("4/m"), Inherit::Keep)
+            .is_err()
+    );
+    assert_eq!(limits.limits()[0].policy(), policy("10/s"));
+}
+
+#[test]
+fn a_full_table_denies_or_evicts_where_it_is_to() {
+    for when_full in [WhenFull::Deny, WhenFull::Evict] {
+        let (clock, _time) = Clock::manual();
+        let limits = CompositeRateLimiter::new([
+            CompositeLimit::shared("all", policy("1000000/d")),
+            CompositeLimit::keyed("key", policy("5/d"), 1, |key: &u64| Some(*key))
+                .with_when_full(when_full),
+        ]);
+        let limits = limits.unwrap().with_clock(clock);
+        let admitted = (0..100).filter(|key| limits.check(key).is_ok()).count();
+        let snapshot = limits.limits()[1].snapshot();
+        assert_eq!(snapshot.overflowed, 0);
+        assert_eq!(left(&limits, 0)[0], Some(1_000_000 - admitted as u64));
+        if when_full == WhenFull::Deny {
+            assert_eq!((admitted, snapshot.denied), (16, 84));
+            let refused = limits.check(&1_000).unwrap_err();
+            assert_eq!(refused.rejected().reason(), Reason::NoRoom);
+            assert!(refused.retry_after().is_some());
+        } else {
+            assert_eq!((admitted, snapshot.evicted), (100, 84));
+        }
+    }
+}
+
+/// Each check is decided by the old numbers or the new ones, and what was taken stays taken.
+#[test]
+fn sums_hold_while_a_limit_changes_under_threads() {
+    let limits = CompositeRateLimiter::new([CompositeLimit::keyed(
+        "key",
+        policy("fixed-window 1000/d"),
+        100,
+        |key: &u64| Some(*key),
+    )]);
+    let limits = limits.unwrap().with_clock(Clock::manual().0);
+    let barrier = Arc::new(Barrier::new(3));
+    let threads: Vec<_> = (0..2)
+        .map(|_| {
+            let (limits, barrier) = (limits.clone(), barrier.clone());
+            std::thread::spawn(move || {
+                barrier.wait();
+                (0..700).filter(|_| limits.check(&7).is_ok()).count()
+            })
+        })
+        .collect();
+    barrier.wait();
+    for _ in 0..50 {
+        for limit in ["fixed-window 900/d", "fixed-window 1000/d"] {
+            let change = limits.set_policy("key", policy(limit), Inherit::Additive);
+            change.unwrap();
+        }
+    }
+    let admitted: usize = threads.into_iter().map(|t| t.join().unwrap()).sum();
+    assert!((900..=1_000).contains(&admitted), "{admitted}");
+    let left = limits.peek_key("key", &7_u64).unwrap().remaining();
+    assert_eq!(left, 1_000 - admitted as u64);
 }

@@ -2,74 +2,129 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use stanchion_core::Instant;
 
 use crate::algorithm::Algorithm;
 use crate::keyed::{InvalidMaxKeys, Place, States};
+use crate::locked::Numbers;
 use crate::token_bucket::TokenBucket;
-use crate::{Policy, Rejected, Status, WhenFull};
+use crate::{FixedWindow, Inherit, Policy, Rejected, SlidingWindowCounter, SlidingWindowLog};
+use crate::{Status, StrictWindow, WhenFull};
 
 /// Is told a limit's verdict while its state is held, and tells whether to take.
 pub(crate) type Next<'a> = &'a mut dyn FnMut(Result<(), Rejected>) -> bool;
 
 pub(super) trait Member: Send + Sync {
     /// Holds the state of the key of `hash` while `next` is told whether it admits `cost`, and
-    /// takes it if `next` says so. Tells where the state stands then.
-    fn hold(&self, hash: u64, now: Instant, cost: u64, next: Next<'_>) -> Status;
+    /// takes it if `next` says so. Tells where the state stands then, and how the key came to its
+    /// place.
+    fn hold(
+        &self,
+        hash: u64,
+        now: Instant,
+        cost: u64,
+        when_full: WhenFull,
+        next: Next<'_>,
+    ) -> (Status, Place);
 
-    /// Requests that went to the state that keys without a place share.
-    fn overflowed(&self) -> u64;
+    /// Where the key of `hash` stands.
+    fn peek(&self, hash: u64, now: Instant) -> Status;
+
+    /// Forgets what the key of `hash` has used.
+    fn reset(&self, hash: u64);
+
+    fn policy(&self) -> Policy;
+
+    /// Limits by `policy` from now on; `false`, and nothing changed, if it is another algorithm.
+    fn set_policy(&self, policy: Policy, now: Instant, inherit: Inherit) -> bool;
+
+    /// Counts how a key came to its place.
+    fn count(&self, place: Place);
+
+    /// Keys that shared a state, were denied, or lost their place, since the start.
+    fn counts(&self) -> [u64; 3];
 }
 
 /// One state for all.
 struct One<A: Algorithm> {
+    running: Mutex<Running<A>>,
+}
+
+struct Running<A: Algorithm> {
+    numbers: Numbered<A>,
+    state: A::State,
+}
+
+/// An algorithm, and the policy that it was made of.
+#[derive(Clone, Copy)]
+struct Numbered<A> {
     algorithm: A,
-    state: Mutex<A::State>,
+    policy: Policy,
 }
 
 /// One state for each key.
 struct Each<A: Algorithm> {
-    algorithm: A,
+    numbers: Box<[Padded<Numbered<A>>]>,
     states: States<A>,
-    overflowed: AtomicU64,
+    counts: [AtomicU64; 3],
+}
+
+/// The numbers, so often that those who read them seldom meet: whoever changes them locks all. On
+/// cache lines of its own.
+#[repr(align(128))]
+struct Padded<T>(RwLock<T>);
+
+const COPIES: u64 = if cfg!(stanchion_loom) { 1 } else { 16 };
+
+/// Makes a member of whichever algorithm.
+trait Make {
+    type Made;
+    fn make<A: Algorithm + Numbers>(self, numbers: Numbered<A>) -> Self::Made;
+}
+
+fn make<M: Make>(policy: Policy, make: M) -> M::Made {
+    fn of<A: Algorithm + Numbers, M: Make>(algorithm: A, policy: Policy, make: M) -> M::Made {
+        make.make(Numbered { algorithm, policy })
+    }
+    match policy {
+        Policy::TokenBucket(quota) => of(TokenBucket::new(quota), policy, make),
+        Policy::FixedWindow(window) => of::<FixedWindow, M>(window, policy, make),
+        Policy::SlidingWindowCounter(window) => of::<SlidingWindowCounter, M>(window, policy, make),
+        Policy::SlidingWindowLog(window) => of::<SlidingWindowLog, M>(window, policy, make),
+        Policy::StrictWindow(window) => of::<StrictWindow, M>(window, policy, make),
+        // Nothing waits here, so only what flows out at once is admitted.
+        Policy::LeakyBucket(bucket) => of(TokenBucket::leaky(&bucket), policy, make),
+    }
 }
 
 pub(super) fn shared(policy: Policy) -> Box<dyn Member> {
-    fn one<A: Algorithm>(algorithm: A) -> Box<dyn Member> {
-        let state = Mutex::new(algorithm.idle());
-        Box::new(One { algorithm, state })
+    struct Alone;
+    impl Make for Alone {
+        type Made = Box<dyn Member>;
+        fn make<A: Algorithm + Numbers>(self, numbers: Numbered<A>) -> Box<dyn Member> {
+            let state = numbers.algorithm.idle();
+            let running = Mutex::new(Running { numbers, state });
+            Box::new(One { running })
+        }
     }
-    match policy {
-        Policy::TokenBucket(quota) => one(TokenBucket::new(quota)),
-        Policy::FixedWindow(window) => one(window),
-        Policy::SlidingWindowCounter(window) => one(window),
-        Policy::SlidingWindowLog(window) => one(window),
-        Policy::StrictWindow(window) => one(window),
-        // Nothing waits here, so only what flows out at once is admitted.
-        Policy::LeakyBucket(bucket) => one(TokenBucket::leaky(&bucket)),
-    }
+    make(policy, Alone)
 }
 
 pub(super) fn keyed(policy: Policy, max_keys: usize) -> Result<Box<dyn Member>, InvalidMaxKeys> {
-    fn each<A: Algorithm>(algorithm: A, max_keys: usize) -> Box<dyn Member> {
-        let states = States::new(max_keys, &algorithm);
-        let overflowed = AtomicU64::new(0);
-        Box::new(Each {
-            algorithm,
-            states,
-            overflowed,
-        })
+    struct ByKey(usize);
+    impl Make for ByKey {
+        type Made = Box<dyn Member>;
+        fn make<A: Algorithm + Numbers>(self, numbers: Numbered<A>) -> Box<dyn Member> {
+            let copy = |_| Padded(RwLock::new(numbers));
+            Box::new(Each {
+                numbers: (0..COPIES).map(copy).collect(),
+                states: States::new(self.0, &numbers.algorithm),
+                counts: [const { AtomicU64::new(0) }; 3],
+            })
+        }
     }
-    let max_keys = InvalidMaxKeys::unless_valid(max_keys)?;
-    Ok(match policy {
-        Policy::TokenBucket(quota) => each(TokenBucket::new(quota), max_keys),
-        Policy::FixedWindow(window) => each(window, max_keys),
-        Policy::SlidingWindowCounter(window) => each(window, max_keys),
-        Policy::SlidingWindowLog(window) => each(window, max_keys),
-        Policy::StrictWindow(window) => each(window, max_keys),
-        Policy::LeakyBucket(bucket) => each(TokenBucket::leaky(&bucket), max_keys),
-    })
+    Ok(make(policy, ByKey(InvalidMaxKeys::unless_valid(max_keys)?)))
 }
 
 /// Asks a state that is held, and takes from it if `next` says so; tells where it stands, and
@@ -99,29 +154,131 @@ pub(crate) fn hold<A: Algorithm>(
     (algorithm.status(state, now, 1), taken)
 }
 
-impl<A: Algorithm> Member for One<A> {
-    fn hold(&self, _hash: u64, now: Instant, cost: u64, next: Next<'_>) -> Status {
-        hold(&self.algorithm, &mut self.state.lock(), now, cost, next).0
-    }
-
-    fn overflowed(&self) -> u64 {
-        0
+impl<A: Algorithm + Numbers> Numbered<A> {
+    /// The same algorithm with other numbers.
+    fn with(&self, policy: Policy) -> Option<Self> {
+        let same = policy.algorithm() == self.policy.algorithm();
+        let algorithm = A::of(policy).filter(|_| same)?;
+        Some(Self { algorithm, policy })
     }
 }
 
-impl<A: Algorithm> Member for Each<A> {
-    fn hold(&self, hash: u64, now: Instant, cost: u64, next: Next<'_>) -> Status {
-        let share = WhenFull::Share;
-        let (status, place) = self
-            .states
-            .hold(&self.algorithm, hash, now, cost, share, next);
-        if place == Place::Shared {
-            self.overflowed.fetch_add(1, Ordering::Relaxed);
-        }
-        status
+impl<A: Algorithm + Numbers> Member for One<A> {
+    fn hold(
+        &self,
+        _hash: u64,
+        now: Instant,
+        cost: u64,
+        _when_full: WhenFull,
+        next: Next<'_>,
+    ) -> (Status, Place) {
+        let mut running = self.running.lock();
+        let Running { numbers, state } = &mut *running;
+        let (status, _) = hold(&numbers.algorithm, state, now, cost, next);
+        (status, Place::Own)
     }
 
-    fn overflowed(&self) -> u64 {
-        self.overflowed.load(Ordering::Relaxed)
+    fn peek(&self, _hash: u64, now: Instant) -> Status {
+        let mut running = self.running.lock();
+        let Running { numbers, state } = &mut *running;
+        numbers.algorithm.peek(state, now, 1)
+    }
+
+    fn reset(&self, _hash: u64) {
+        let mut running = self.running.lock();
+        running.state = running.numbers.algorithm.idle();
+    }
+
+    fn policy(&self) -> Policy {
+        self.running.lock().numbers.policy
+    }
+
+    fn set_policy(&self, policy: Policy, now: Instant, inherit: Inherit) -> bool {
+        let mut running = self.running.lock();
+        let Running { numbers, state } = &mut *running;
+        let Some(next) = numbers.with(policy) else {
+            return false;
+        };
+        let old = std::mem::replace(numbers, next);
+        next.algorithm.inherit(&old.algorithm, state, now, inherit);
+        true
+    }
+
+    fn count(&self, _place: Place) {}
+
+    fn counts(&self) -> [u64; 3] {
+        [0; 3]
+    }
+}
+
+impl<A: Algorithm> Each<A> {
+    /// The numbers; they stay as they are while this is held.
+    fn numbers(&self, hash: u64) -> RwLockReadGuard<'_, Numbered<A>> {
+        let copy = usize::try_from(hash % COPIES).unwrap_or(0);
+        self.numbers[copy].0.read()
+    }
+}
+
+impl<A: Algorithm + Numbers> Member for Each<A> {
+    fn hold(
+        &self,
+        hash: u64,
+        now: Instant,
+        cost: u64,
+        when_full: WhenFull,
+        next: Next<'_>,
+    ) -> (Status, Place) {
+        let numbers = self.numbers(hash);
+        let algorithm = &numbers.algorithm;
+        self.states
+            .hold(algorithm, hash, now, cost, when_full, next)
+    }
+
+    fn peek(&self, hash: u64, now: Instant) -> Status {
+        let numbers = self.numbers(hash);
+        self.states.peek(&numbers.algorithm, hash, now)
+    }
+
+    fn reset(&self, hash: u64) {
+        let numbers = self.numbers(hash);
+        self.states.reset(&numbers.algorithm, hash);
+    }
+
+    fn policy(&self) -> Policy {
+        self.numbers(0).policy
+    }
+
+    fn set_policy(&self, policy: Policy, now: Instant, inherit: Inherit) -> bool {
+        // All, in their order: nobody decides meanwhile, and two who change do not wait in a circle.
+        let mut copies: Vec<_> = self.numbers.iter().map(|copy| copy.0.write()).collect();
+        let Some(old) = copies.first().map(|copy| **copy) else {
+            return false;
+        };
+        let Some(next) = old.with(policy) else {
+            return false;
+        };
+        self.states
+            .inherit(&old.algorithm, &next.algorithm, now, inherit);
+        for copy in &mut copies {
+            **copy = next;
+        }
+        true
+    }
+
+    fn count(&self, place: Place) {
+        let [shared, denied, evicted] = &self.counts;
+        let counter = match place {
+            Place::Own => return,
+            Place::Shared => shared,
+            Place::Denied => denied,
+            Place::Evicted => evicted,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn counts(&self) -> [u64; 3] {
+        self.counts
+            .each_ref()
+            .map(|count| count.load(Ordering::Relaxed))
     }
 }

@@ -10,25 +10,50 @@ use crate::{Rejected, Status};
 #[derive(Clone, Copy, Debug)]
 pub struct Admitted<'a> {
     names: &'a [Box<str>],
+    standings: Standings,
+}
+
+/// Where each of several limits stands, in their order.
+#[derive(Clone, Copy, Debug)]
+pub struct Standings {
     statuses: [Option<Status>; LIMITS_MAX],
 }
 
 impl<'a> Admitted<'a> {
-    pub(super) fn new(names: &'a [Box<str>], statuses: [Option<Status>; LIMITS_MAX]) -> Self {
-        Self { names, statuses }
+    pub(super) fn new(names: &'a [Box<str>], standings: Standings) -> Self {
+        Self { names, standings }
     }
 
     /// Each limit's name, and where it stands for this request's key.
     pub fn statuses(&self) -> impl Iterator<Item = (&'a str, Status)> {
-        let statuses = self.statuses.into_iter().flatten();
+        let statuses = self.standings.statuses.into_iter().flatten();
         self.names.iter().map(|name| &**name).zip(statuses)
     }
 
     /// What would be admitted by all limits now, at once: the least of them.
     #[must_use]
     pub fn remaining(&self) -> u64 {
-        let remaining = self.statuses().map(|(_, status)| status.remaining());
-        remaining.min().unwrap_or(0)
+        self.standings.remaining()
+    }
+}
+
+impl Standings {
+    pub(super) fn new(statuses: [Option<Status>; LIMITS_MAX]) -> Self {
+        Self { statuses }
+    }
+
+    /// Where each limit stands, in the order of the limits.
+    pub fn iter(&self) -> impl Iterator<Item = Status> + Clone {
+        self.statuses.into_iter().flatten()
+    }
+
+    /// What would be admitted by all limits now, at once: the least of them.
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        self.iter()
+            .map(|status| status.remaining())
+            .min()
+            .unwrap_or(0)
     }
 }
 
@@ -38,6 +63,8 @@ pub struct Refused {
     rejected: Rejected,
     /// A bit for each limit that refused.
     violated: u8,
+    /// The place of the limit whose refusal this is.
+    worst: u8,
     names: Arc<[Box<str>]>,
 }
 
@@ -52,10 +79,11 @@ impl Refused {
         let violated = all.clone().fold(0, |bits, (index, _)| bits | 1 << index);
         // What waiting does not help outweighs any wait.
         let wait = |rejected: &Rejected| rejected.retry_after().unwrap_or(Duration::MAX);
-        let (_, rejected) = all.max_by_key(|(_, rejected)| wait(rejected))?;
+        let (worst, rejected) = all.max_by_key(|(_, rejected)| wait(rejected))?;
         Some(Self {
             rejected,
             violated,
+            worst: u8::try_from(worst).unwrap_or(0),
             names: names.clone(),
         })
     }
@@ -72,6 +100,19 @@ impl Refused {
     #[must_use]
     pub fn rejected(&self) -> &Rejected {
         &self.rejected
+    }
+
+    /// The same, with the place of that limit.
+    #[cfg(feature = "http")]
+    pub(crate) fn worst(&self) -> (usize, &Rejected) {
+        (self.worst.into(), &self.rejected)
+    }
+
+    /// The name of the limit that has to be waited for the longest.
+    #[must_use]
+    pub fn limit(&self) -> &str {
+        let name = self.names.get(usize::from(self.worst));
+        name.map_or("", |name| name)
     }
 
     /// How long until the same request would be admitted by all limits, if nothing else is: the

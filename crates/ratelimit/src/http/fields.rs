@@ -7,22 +7,32 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use crate::{Policy, Status};
+use super::told::{Named, Standing};
+use crate::Policy;
 
 /// The largest integer of a structured field (RFC 9651, section 3.3.1).
 const INTEGER_MAX: u64 = 999_999_999_999_999;
 /// A window is told in whole seconds; a period that only this many repeats make whole is not told.
 const REPEATS_MAX: u64 = 1_000;
 
-/// `"name";q=100;w=60`: the quota over a window. The window is left out where whole seconds
-/// cannot tell it.
-pub(super) fn policy(name: &str, policy: &Policy) -> Option<HeaderValue> {
-    let mut text = format!("\"{name}\"");
-    match whole_seconds(policy) {
-        Some((count, seconds)) => write!(text, ";q={};w={seconds}", count.min(INTEGER_MAX)),
-        None => write!(text, ";q={}", policy.limit().min(INTEGER_MAX)),
+/// `"name";q=100;w=60`: the quota over a window, for each limit. The window is left out where whole
+/// seconds cannot tell it.
+pub(super) fn policies(limits: &[Named]) -> Option<HeaderValue> {
+    let mut text = String::new();
+    for Named { name, policy } in limits {
+        let comma = if text.is_empty() { "" } else { ", " };
+        match whole_seconds(policy) {
+            Some((count, seconds)) => {
+                let count = count.min(INTEGER_MAX);
+                write!(text, "{comma}\"{name}\";q={count};w={seconds}")
+            }
+            None => {
+                let count = policy.limit().min(INTEGER_MAX);
+                write!(text, "{comma}\"{name}\";q={count}")
+            }
+        }
+        .ok()?;
     }
-    .ok()?;
     HeaderValue::try_from(text).ok()
 }
 
@@ -45,19 +55,34 @@ fn whole_seconds(policy: &Policy) -> Option<(u64, u64)> {
     Some((count.checked_mul(repeats)?, nanos * repeats / 1_000_000_000))
 }
 
-/// `"name";r=99;t=1`: what is left, and the seconds until there is more. Allocates once: a buffer
-/// that the text fills exactly becomes the value as it is.
-pub(super) fn remaining(name: &str, status: &Status, after: Duration) -> Option<HeaderValue> {
-    let (left, seconds) = (status.remaining().min(INTEGER_MAX), ceil_seconds(after));
-    let signs = "\"\";r=;t=".len();
-    let length = name.len() + signs + digits(left) + digits(seconds);
+/// `"name";r=99;t=1`: what is left, and the seconds until there is more, for each limit. Allocates
+/// once: a buffer that the text fills exactly becomes the value as it is.
+pub(super) fn remaining<'a>(
+    standings: impl Iterator<Item = Standing<'a>> + Clone,
+) -> Option<HeaderValue> {
+    let numbers = |standing: &Standing<'_>| {
+        let left = standing.status.remaining().min(INTEGER_MAX);
+        (left, ceil_seconds(standing.after))
+    };
+    let signs = "\"\";r=;t=, ".len();
+    let lengths = standings.clone().map(|standing| {
+        let (left, seconds) = numbers(&standing);
+        standing.name.len() + signs + digits(left) + digits(seconds)
+    });
+    let length = lengths.sum::<usize>().checked_sub(", ".len())?;
     let mut text = Vec::with_capacity(length);
-    text.push(b'"');
-    text.extend_from_slice(name.as_bytes());
-    text.extend_from_slice(b"\";r=");
-    push_number(&mut text, left);
-    text.extend_from_slice(b";t=");
-    push_number(&mut text, seconds);
+    for standing in standings {
+        let (left, seconds) = numbers(&standing);
+        if !text.is_empty() {
+            text.extend_from_slice(b", ");
+        }
+        text.push(b'"');
+        text.extend_from_slice(standing.name.as_bytes());
+        text.extend_from_slice(b"\";r=");
+        push_number(&mut text, left);
+        text.extend_from_slice(b";t=");
+        push_number(&mut text, seconds);
+    }
     HeaderValue::try_from(text).ok()
 }
 
@@ -86,7 +111,7 @@ fn push_number(text: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Whole seconds, rounded up.
-fn ceil_seconds(duration: Duration) -> u64 {
+pub(super) fn ceil_seconds(duration: Duration) -> u64 {
     duration
         .as_secs()
         .saturating_add(u64::from(duration.subsec_nanos() > 0))
@@ -107,11 +132,13 @@ mod tests {
             ("fixed-window 9/m", "\"a\";q=9;w=60"),
             ("sliding-window-counter 9/1500ms", "\"a\";q=9"),
         ] {
-            assert_eq!(
-                policy("a", &quota.parse().unwrap()).unwrap(),
-                told,
-                "{quota}"
-            );
+            let limit = |name: &str| Named {
+                name: name.to_owned(),
+                policy: quota.parse().unwrap(),
+            };
+            assert_eq!(policies(&[limit("a")]).unwrap(), told, "{quota}");
+            let twice = format!("{told}, {}", told.replace("\"a\"", "\"b\""));
+            assert_eq!(policies(&[limit("a"), limit("b")]).unwrap(), twice);
         }
     }
 

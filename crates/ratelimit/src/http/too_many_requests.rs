@@ -1,22 +1,22 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode};
 
-use super::fields;
+use super::told::{Named, Standing, Told};
+use crate::jitter::Jitter;
 use crate::layer::{Answer, AsyncRateLimitLayer, Closure, Fail, Quoted, RateLimitLayer, Sealed};
-use crate::{Policy, Reason, Rejected, Status};
-
-const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+use crate::{Policy, Reason, Refused, Rejected, Standings, Status};
 
 impl<L: Quoted, R> RateLimitLayer<L, Fail, R> {
     /// Answers in HTTP's terms, and tells every client where it stands.
     ///
     /// A refused request gets 429 (400 where it has no key to be limited by) with an empty body
     /// and `Retry-After`; the answers to admitted and refused ones carry `RateLimit` and
-    /// `RateLimit-Policy`, under the policy name `default`. See [`TooManyRequests`].
+    /// `RateLimit-Policy`, under the policy name `default`, or under the names of the limits of a
+    /// composite. See [`TooManyRequests`].
     ///
     /// # Examples
     ///
@@ -44,7 +44,7 @@ impl<L: Quoted, R> RateLimitLayer<L, Fail, R> {
     /// # }
     /// ```
     pub fn http(self) -> RateLimitLayer<L, TooManyRequests, R> {
-        let answer = TooManyRequests::new(self.limit().policy());
+        let answer = TooManyRequests::of_policies(self.limit().policies());
         self.answer(answer)
     }
 
@@ -58,7 +58,10 @@ impl<L: Quoted, R> RateLimitLayer<L, Fail, R> {
 }
 
 impl<L, E, R> AsyncRateLimitLayer<L, E, Fail, R> {
-    /// Answers a refused request in HTTP's terms, and tells each client where it stands.
+    /// Answers a refused request in HTTP's terms, and tells each client where it stands, and by which
+    /// policy: its own where the limiter knows one ([`AsyncLimiter::policy_of`]), or the answer's.
+    ///
+    /// [`AsyncLimiter::policy_of`]: crate::AsyncLimiter::policy_of
     pub fn http_with<F>(
         self,
         answer: TooManyRequests<F>,
@@ -75,17 +78,12 @@ impl<L, E, R> AsyncRateLimitLayer<L, E, Fail, R> {
 /// | `RateLimit` | every counted request | `"name";r=remaining;t=seconds` until the full limit is there again, or on a refusal until this request would pass |
 /// | `Retry-After` | refusals that waiting helps | whole seconds, rounded up, at least 1 |
 ///
-/// The fields are appended, so several limits in one stack each tell their policy.
+/// The fields are appended, so several limits in one stack each tell their policy. A composite tells all
+/// of its policies, where all its limits stand, and on a refusal the one to be waited for. A key with
+/// a quota of its own ([`KeyedRateLimiter::per_key`](crate::KeyedRateLimiter::per_key)) is told that one.
 pub struct TooManyRequests<F = Empty> {
     told: Arc<Told>,
     respond: Arc<F>,
-}
-
-#[derive(Debug)]
-struct Told {
-    name: String,
-    policy: Policy,
-    field: Option<HeaderValue>,
 }
 
 /// Answers with an empty body.
@@ -97,8 +95,17 @@ impl TooManyRequests {
     /// Answers for a limit by this policy, with an empty body, under the policy name `default`.
     #[must_use]
     pub fn new(policy: impl Into<Policy>) -> Self {
+        Self::of_policies(vec![(None, policy.into())])
+    }
+
+    /// Answers for these policies, each under its name or `default`.
+    fn of_policies(policies: Vec<(Option<String>, Policy)>) -> Self {
+        let named = policies.into_iter().map(|(name, policy)| Named {
+            name: name.unwrap_or_else(|| "default".to_owned()),
+            policy,
+        });
         Self {
-            told: Arc::new(Told::new("default", policy.into())),
+            told: Arc::new(Told::new(named.collect())),
             respond: Arc::new(Empty),
         }
     }
@@ -117,7 +124,7 @@ impl TooManyRequests {
 }
 
 impl<F> TooManyRequests<F> {
-    /// Names the policy. Default: `default`.
+    /// Names the policy. Default: `default`. The limits of a composite have names of their own.
     ///
     /// # Errors
     ///
@@ -129,8 +136,50 @@ impl<F> TooManyRequests<F> {
                 name: name.to_owned(),
             });
         }
-        let told = Arc::new(Told::new(name, self.told.policy));
-        Ok(Self { told, ..self })
+        let limits = self.told.limits.iter().map(|limit| Named {
+            name: name.to_owned(),
+            policy: limit.policy,
+        });
+        let told = Told {
+            legacy: self.told.legacy,
+            jitter: self.told.jitter.clone(),
+            ..Told::new(limits.collect())
+        };
+        Ok(Self {
+            told: Arc::new(told),
+            ..self
+        })
+    }
+
+    /// Tells clients that know only those also `X-RateLimit-Limit`, `X-RateLimit-Remaining` and
+    /// `X-RateLimit-Reset`, in seconds from now. Default: not.
+    ///
+    /// There is one of each in an answer: that of the limit with the least left.
+    #[must_use]
+    pub fn with_legacy_fields(self) -> Self {
+        let told = Told {
+            legacy: true,
+            ..(*self.told).clone()
+        };
+        Self {
+            told: Arc::new(told),
+            ..self
+        }
+    }
+
+    /// Lengthens `Retry-After` by chance, by up to `max`, so that clients who were told the same
+    /// moment do not come back together. It is never shortened; `t` of `RateLimit` stays exact.
+    /// Default: nothing.
+    #[must_use]
+    pub fn with_retry_jitter(self, max: Duration) -> Self {
+        let told = Told {
+            jitter: Some(Arc::new(Jitter::new(max))),
+            ..(*self.told).clone()
+        };
+        Self {
+            told: Arc::new(told),
+            ..self
+        }
     }
 
     /// Takes the response to a refused request from `respond(&rejected, request)`, and adds the
@@ -144,48 +193,11 @@ impl<F> TooManyRequests<F> {
     }
 }
 
-impl Told {
-    fn new(name: &str, policy: Policy) -> Self {
-        let field = fields::policy(name, &policy);
-        // The first clone of a value moves it into a shared allocation: here, and not in an answer.
-        drop(field.clone());
-        Self {
-            name: name.to_owned(),
-            policy,
-            field,
-        }
-    }
-
-    fn tell(&self, status: &Status, after: std::time::Duration, headers: &mut HeaderMap) {
-        if let Some(field) = &self.field {
-            headers.append(RATELIMIT_POLICY, field.clone());
-        }
-        if let Some(field) = fields::remaining(&self.name, status, after) {
-            headers.append(RATELIMIT, field);
-        }
-    }
-
-    fn tell_refused(&self, rejected: &Rejected, headers: &mut HeaderMap) {
-        let Some(status) = rejected.status() else {
-            return;
-        };
-        let after = rejected.retry_after();
-        // `t` must not lie beyond `Retry-After`, so on a refusal both tell the same moment.
-        self.tell(
-            &status,
-            after.unwrap_or_else(|| status.reset_after()),
-            headers,
-        );
-        if let Some(field) = after.and_then(fields::retry_after) {
-            headers.insert(header::RETRY_AFTER, field);
-        }
-    }
-}
-
-/// Makes the response to a refused request: a closure, or [`Empty`].
-pub trait Respond<Req, Res> {
+/// Makes the response to a refused request: a closure, or [`Empty`]. A composite's refusal is a
+/// [`Refused`].
+pub trait Respond<Req, Res, No = Rejected> {
     /// The response; the fields are added afterwards.
-    fn respond(&self, rejected: &Rejected, request: Req) -> Res;
+    fn respond(&self, refused: &No, request: Req) -> Res;
 }
 
 impl<Req, B: Default> Respond<Req, Response<B>> for Empty {
@@ -196,18 +208,28 @@ impl<Req, B: Default> Respond<Req, Response<B>> for Empty {
     }
 }
 
-impl<F, Req, Res> Respond<Req, Res> for F
+impl<Req, B: Default> Respond<Req, Response<B>, Refused> for Empty {
+    fn respond(&self, refused: &Refused, request: Req) -> Response<B> {
+        self.respond(refused.rejected(), request)
+    }
+}
+
+impl<F, Req, Res, No> Respond<Req, Res, No> for F
 where
-    F: Fn(&Rejected, Req) -> Res,
+    F: Fn(&No, Req) -> Res,
 {
-    fn respond(&self, rejected: &Rejected, request: Req) -> Res {
-        self(rejected, request)
+    fn respond(&self, refused: &No, request: Req) -> Res {
+        self(refused, request)
     }
 }
 
 /// What is kept from an admission, to be told with the response.
 #[derive(Debug)]
-pub struct Note(Option<(Arc<Told>, Status)>);
+pub struct Note(Option<(Arc<Told>, Status, Option<Policy>)>);
+
+/// What is kept from an admission by several limits.
+#[derive(Debug)]
+pub struct Notes(Arc<Told>, Standings);
 
 impl<F> Sealed for TooManyRequests<F> {}
 
@@ -219,24 +241,84 @@ where
     type Error = Err;
     type Note = Note;
 
+    const TELLS_POLICY: bool = true;
+
     fn refuse(
         &self,
         rejected: &Rejected,
         request: Request<ReqBody>,
     ) -> Result<Response<ResBody>, Err> {
+        self.refuse_by(None, rejected, request)
+    }
+
+    fn refuse_by(
+        &self,
+        own: Option<Policy>,
+        rejected: &Rejected,
+        request: Request<ReqBody>,
+    ) -> Result<Response<ResBody>, Err> {
         let mut response = self.respond.respond(rejected, request);
-        self.told.tell_refused(rejected, response.headers_mut());
+        let headers = response.headers_mut();
+        if let Some(standing) = Standing::refused(self.told.name(0), rejected) {
+            self.told.tell(own, [standing].into_iter(), headers);
+            self.told.tell_retry(rejected, headers);
+        }
         Ok(response)
     }
 
     fn note(&self, status: Option<Status>) -> Note {
-        Note(status.map(|status| (self.told.clone(), status)))
+        Note(status.map(|status| (self.told.clone(), status, None)))
+    }
+
+    fn note_by(&self, own: Option<Policy>, status: Option<Status>) -> Note {
+        Note(status.map(|status| (self.told.clone(), status, own)))
     }
 
     fn complete(note: Note, mut response: Response<ResBody>) -> Response<ResBody> {
-        if let Some((told, status)) = note.0 {
-            told.tell(&status, status.reset_after(), response.headers_mut());
+        if let Some((told, status, own)) = note.0 {
+            let standing = Standing::admitted(told.name(0), status);
+            told.tell(own, [standing].into_iter(), response.headers_mut());
         }
+        response
+    }
+
+    fn error(error: Err) -> Err {
+        error
+    }
+}
+
+impl<F, ReqBody, ResBody, Err> Answer<Request<ReqBody>, Response<ResBody>, Err, Standings, Refused>
+    for TooManyRequests<F>
+where
+    F: Respond<Request<ReqBody>, Response<ResBody>, Refused>,
+{
+    type Error = Err;
+    type Note = Notes;
+
+    fn refuse(
+        &self,
+        refused: &Refused,
+        request: Request<ReqBody>,
+    ) -> Result<Response<ResBody>, Err> {
+        let mut response = self.respond.respond(refused, request);
+        let headers = response.headers_mut();
+        let (place, rejected) = refused.worst();
+        if let Some(standing) = Standing::refused(self.told.name(place), rejected) {
+            self.told.tell(None, [standing].into_iter(), headers);
+            self.told.tell_retry(rejected, headers);
+        }
+        Ok(response)
+    }
+
+    fn note(&self, standings: Standings) -> Notes {
+        Notes(self.told.clone(), standings)
+    }
+
+    fn complete(note: Notes, mut response: Response<ResBody>) -> Response<ResBody> {
+        let Notes(told, standings) = note;
+        let named = standings.iter().enumerate();
+        let named = named.map(|(place, status)| Standing::admitted(told.name(place), status));
+        told.tell(None, named, response.headers_mut());
         response
     }
 

@@ -9,7 +9,7 @@ use super::store::Store;
 use super::when_full::{Place, Room, WhenFull};
 use crate::algorithm::Algorithm;
 use crate::composite::{Next, hold};
-use crate::{Rejected, Status};
+use crate::{Inherit, Rejected, Status};
 
 /// The states of many keys, under algorithms of one kind that may differ in their numbers.
 pub(crate) struct States<A: Algorithm> {
@@ -272,6 +272,17 @@ impl<A: Algorithm> States<A> {
                 (status, place)
             }
         }
+    }
+
+    /// Makes each state one of `to`, where it was one of `from`. Reads all places.
+    pub(crate) fn inherit(&self, from: &A, to: &A, now: Instant, inherit: Inherit) {
+        let convert = |kept: &mut Kept<A::State>, now| {
+            to.inherit(from, &mut kept.state, now, inherit);
+            kept.last = 0;
+            now + to.status(&kept.state, now, 1).reset_after()
+        };
+        self.store.rewrite(now, || Kept::idle(to), convert);
+        convert(&mut self.overflow.lock(), now);
     }
 
     /// Where the key of `hash` stands.

@@ -84,6 +84,30 @@ impl<S> Store<S> {
         self.shards.iter().map(live_in).sum()
     }
 
+    /// Lets `rewrite` change each state that says something, and tell from when on it does not. The
+    /// others are forgotten.
+    pub(super) fn rewrite(
+        &self,
+        now: Instant,
+        idle: impl Fn() -> S,
+        mut rewrite: impl FnMut(&mut S, Instant) -> Instant,
+    ) {
+        for shard in &self.shards {
+            let mut shard = shard.0.lock();
+            let now = shard.time(now);
+            for slot in 0..shard.tags.len() {
+                let idle_from = shard.idle_from[slot];
+                if idle_from > now.as_nanos() {
+                    let until = rewrite(&mut shard.states[slot], now);
+                    shard.keep_until(slot, until);
+                } else if shard.tags[slot] != FREE {
+                    shard.floor = shard.floor.max(idle_from);
+                    shard.clear(slot, idle());
+                }
+            }
+        }
+    }
+
     /// Locks the shard of a key.
     pub(super) fn lock(&self, hash: u64) -> MutexGuard<'_, Shard<S>> {
         let shard = scale_down(hash, self.shards.len());

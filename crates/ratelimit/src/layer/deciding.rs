@@ -13,7 +13,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{Answer, Closure, Fail, Isolate, Propagate, RespondWith, ResponseFuture};
-use crate::{AsyncLimiter, Rejected, Status};
+use crate::{AsyncLimiter, Policy, Rejected, Status};
 
 /// Limits the rate of each key by a limiter that may have to ask elsewhere, such as one on Redis.
 ///
@@ -219,6 +219,15 @@ impl<S, L, E, A, R> AsyncRateLimit<S, L, E, A, R> {
 }
 
 impl<L, E> AsyncLimit<L, E> {
+    fn policy_of<Req, K>(&self, request: &Req) -> Option<Policy>
+    where
+        E: KeyExtractor<Req, Key = K>,
+        L: AsyncLimiter<K>,
+        K: ToOwned + ?Sized,
+    {
+        self.limiter.policy_of(&*self.extractor.extract(request)?)
+    }
+
     fn decide<Req, K>(&self, request: &Req) -> Decision<L::Decision>
     where
         E: KeyExtractor<Req, Key = K>,
@@ -258,6 +267,9 @@ where
         let call = Call {
             service: self.inner.clone(),
             ready: false,
+            own: A::TELLS_POLICY
+                .then(|| self.limit.policy_of(&request))
+                .flatten(),
             request,
             answer: self.answer.clone(),
         };
@@ -297,6 +309,9 @@ where
         let call = Call {
             service: std::mem::replace(&mut self.inner, clone),
             ready: true,
+            own: A::TELLS_POLICY
+                .then(|| self.limit.policy_of(&request))
+                .flatten(),
             request,
             answer: self.answer.clone(),
         };
@@ -311,6 +326,8 @@ struct Call<S, Req, A> {
     ready: bool,
     request: Req,
     answer: A,
+    /// The policy that the request's key has of its own, if the answer tells it.
+    own: Option<Policy>,
 }
 
 impl<S, Req, A> Call<S, Req, A>
@@ -321,14 +338,17 @@ where
     fn go_on(mut self, decided: Result<Option<Status>, Rejected>) -> ResponseFuture<S, Req, A> {
         match decided {
             Ok(status) => {
-                let note = self.answer.note(status);
+                let note = self.answer.note_by(self.own, status);
                 if self.ready {
                     ResponseFuture::called(self.service.call(self.request), note)
                 } else {
                     ResponseFuture::ready_then_call(self.service, self.request, note)
                 }
             }
-            Err(rejected) => ResponseFuture::refused(self.answer.refuse(&rejected, self.request)),
+            Err(rejected) => {
+                let answer = self.answer.refuse_by(self.own, &rejected, self.request);
+                ResponseFuture::refused(answer)
+            }
         }
     }
 }

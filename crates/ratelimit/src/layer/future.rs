@@ -7,6 +7,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::Answer;
+use crate::{Rejected, Status};
 
 pin_project! {
     /// The response of a [`RateLimit`](super::RateLimit) service.
@@ -20,10 +21,10 @@ pin_project! {
     /// Dropping it drops the inner call. What an admitted request took stays taken: it was
     /// admitted.
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S, Req, A>
+    pub struct ResponseFuture<S, Req, A, Ok = Option<Status>, No = Rejected>
     where
         S: Service<Req>,
-        A: Answer<Req, S::Response, S::Error>,
+        A: Answer<Req, S::Response, S::Error, Ok, No>,
     {
         #[pin]
         state: State<S, Req, S::Future, Result<S::Response, A::Error>>,
@@ -40,10 +41,10 @@ pin_project! {
     }
 }
 
-impl<S, Req, A> ResponseFuture<S, Req, A>
+impl<S, Req, A, Ok, No> ResponseFuture<S, Req, A, Ok, No>
 where
     S: Service<Req>,
-    A: Answer<Req, S::Response, S::Error>,
+    A: Answer<Req, S::Response, S::Error, Ok, No>,
 {
     pub(super) fn refused(answer: Result<S::Response, A::Error>) -> Self {
         Self {
@@ -73,10 +74,10 @@ where
     }
 }
 
-impl<S, Req, A> Future for ResponseFuture<S, Req, A>
+impl<S, Req, A, Ok, No> Future for ResponseFuture<S, Req, A, Ok, No>
 where
     S: Service<Req>,
-    A: Answer<Req, S::Response, S::Error>,
+    A: Answer<Req, S::Response, S::Error, Ok, No>,
 {
     type Output = Result<S::Response, A::Error>;
 
@@ -97,17 +98,17 @@ where
                 StateProjection::Calling { future } => {
                     let response = ready!(future.poll(cx)).map_err(A::error)?;
                     let note = this.note.take().expect("polled after completion");
-                    return Poll::Ready(Ok(A::complete(note, response)));
+                    return Poll::Ready(Result::Ok(A::complete(note, response)));
                 }
             }
         }
     }
 }
 
-impl<S, Req, A> fmt::Debug for ResponseFuture<S, Req, A>
+impl<S, Req, A, Ok, No> fmt::Debug for ResponseFuture<S, Req, A, Ok, No>
 where
     S: Service<Req>,
-    A: Answer<Req, S::Response, S::Error>,
+    A: Answer<Req, S::Response, S::Error, Ok, No>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {

@@ -5,42 +5,80 @@ use std::sync::Arc;
 use stanchion_core::KeyExtractor;
 
 use super::{Anew, Closure};
-use crate::{KeyedRateLimiter, RateLimiter, Rejected, Status};
+use crate::{CompositeRateLimiter, KeyedRateLimiter, Policy, RateLimiter};
+use crate::{Refused, Rejected, Standings, Status};
 
-/// What a layer limits requests by: a [`RateLimiter`], or a [`Keyed`] one. Sealed.
+/// What a layer limits requests by: a [`RateLimiter`], a [`Keyed`] one, or a
+/// [`CompositeRateLimiter`]. Sealed.
 pub trait Limit<Req>: private::Sealed {
-    /// Decides on a request; `None` when it passes without being counted.
+    /// What is told of an admission; `None` when the request passes without being counted.
+    type Admitted;
+    /// What is told of a refusal.
+    type Refused;
+
+    /// Decides on a request.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] when the request is refused.
-    fn check(&self, request: &Req) -> Result<Option<Status>, Rejected>;
+    /// When the request is refused.
+    fn check(&self, request: &Req) -> Result<Self::Admitted, Self::Refused>;
+
+    /// The policy of this request's key, where it has one of its own.
+    fn policy_of(&self, _request: &Req) -> Option<Policy> {
+        None
+    }
 }
 
 pub(crate) mod private {
+    #[cfg(feature = "http")]
     use crate::Policy;
 
     #[expect(unnameable_types, reason = "what seals a trait cannot be named")]
     pub trait Sealed {
-        /// What one stream, or one key, is limited by.
-        fn policy(&self) -> Policy;
+        /// What one stream, or one key, is limited by, each with the name that it has among others.
+        #[cfg(feature = "http")]
+        fn policies(&self) -> Vec<(Option<String>, Policy)>;
     }
     impl Sealed for super::RateLimiter {
-        fn policy(&self) -> Policy {
-            self.policy()
+        #[cfg(feature = "http")]
+        fn policies(&self) -> Vec<(Option<String>, Policy)> {
+            vec![(None, self.policy())]
         }
     }
     impl<E, K: ?Sized> Sealed for super::Keyed<E, K> {
-        fn policy(&self) -> Policy {
-            self.limiter.policy()
+        #[cfg(feature = "http")]
+        fn policies(&self) -> Vec<(Option<String>, Policy)> {
+            vec![(None, self.limiter.policy())]
+        }
+    }
+    impl<Req> Sealed for super::CompositeRateLimiter<Req> {
+        #[cfg(feature = "http")]
+        fn policies(&self) -> Vec<(Option<String>, Policy)> {
+            let limits = self.limits().iter();
+            limits
+                .map(|limit| (Some(limit.name().to_owned()), limit.policy()))
+                .collect()
         }
     }
 }
 
 impl<Req> Limit<Req> for RateLimiter {
+    type Admitted = Option<Status>;
+    type Refused = Rejected;
+
     #[inline]
     fn check(&self, _request: &Req) -> Result<Option<Status>, Rejected> {
         Self::check(self).map(Some)
+    }
+}
+
+impl<Req> Limit<Req> for CompositeRateLimiter<Req> {
+    type Admitted = Standings;
+    type Refused = Refused;
+
+    #[inline]
+    fn check(&self, request: &Req) -> Result<Standings, Refused> {
+        self.decide(request, 1)
     }
 }
 
@@ -101,6 +139,9 @@ where
     E: KeyExtractor<Req, Key = K>,
     K: Hash + ToOwned + ?Sized,
 {
+    type Admitted = Option<Status>;
+    type Refused = Rejected;
+
     #[inline]
     fn check(&self, request: &Req) -> Result<Option<Status>, Rejected> {
         match (self.extractor.extract(request), &self.keyless) {
@@ -109,6 +150,14 @@ where
             (None, Keyless::Share(limiter)) => limiter.check().map(Some),
             (None, Keyless::Refuse) => Err(self.limiter.refuse(Rejected::no_key())),
         }
+    }
+
+    fn policy_of(&self, request: &Req) -> Option<Policy> {
+        if !self.limiter.is_per_key() {
+            return None;
+        }
+        let key = self.extractor.extract(request)?;
+        Some(self.limiter.policy_of(&*key))
     }
 }
 
@@ -119,6 +168,12 @@ impl Anew for RateLimiter {
 }
 
 impl<K: ?Sized> Anew for KeyedRateLimiter<K> {
+    fn anew(&self) -> Self {
+        self.anew()
+    }
+}
+
+impl<Req> Anew for CompositeRateLimiter<Req> {
     fn anew(&self) -> Self {
         self.anew()
     }

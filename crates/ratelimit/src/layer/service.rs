@@ -3,6 +3,7 @@ use std::task::{Context, Poll, ready};
 use tower_service::Service;
 
 use super::{Answer, Limit, ResponseFuture};
+use crate::Policy;
 
 /// The service that [`RateLimitLayer`](crate::RateLimitLayer) makes; clones share the buckets.
 #[derive(Clone, Debug)]
@@ -56,17 +57,28 @@ impl<S, L, A, R> RateLimit<S, L, A, R> {
     pub fn into_inner(self) -> S {
         self.inner
     }
+
+    /// The policy that this request's key has of its own, if the answer tells it.
+    #[inline]
+    fn own<Req>(&self, request: &Req) -> Option<Policy>
+    where
+        S: Service<Req>,
+        L: Limit<Req>,
+        A: Answer<Req, S::Response, S::Error, L::Admitted, L::Refused>,
+    {
+        A::TELLS_POLICY.then(|| self.limit.policy_of(request))?
+    }
 }
 
 impl<S, L, A, Req> Service<Req> for RateLimit<S, L, A, Isolate>
 where
     S: Service<Req> + Clone,
     L: Limit<Req>,
-    A: Answer<Req, S::Response, S::Error>,
+    A: Answer<Req, S::Response, S::Error, L::Admitted, L::Refused>,
 {
     type Response = S::Response;
     type Error = A::Error;
-    type Future = ResponseFuture<S, Req, A>;
+    type Future = ResponseFuture<S, Req, A, L::Admitted, L::Refused>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), A::Error>> {
         Poll::Ready(Ok(()))
@@ -74,13 +86,13 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
+        let own = self.own(&request);
         match self.limit.check(&request) {
-            Ok(status) => ResponseFuture::ready_then_call(
-                self.inner.clone(),
-                request,
-                self.answer.note(status),
-            ),
-            Err(rejected) => ResponseFuture::refused(self.answer.refuse(&rejected, request)),
+            Ok(admitted) => {
+                let note = self.answer.note_by(own, admitted);
+                ResponseFuture::ready_then_call(self.inner.clone(), request, note)
+            }
+            Err(refused) => ResponseFuture::refused(self.answer.refuse_by(own, &refused, request)),
         }
     }
 }
@@ -93,11 +105,11 @@ impl<S, L, A, Req> Service<Req> for RateLimit<S, L, A, Propagate>
 where
     S: Service<Req>,
     L: Limit<Req>,
-    A: Answer<Req, S::Response, S::Error>,
+    A: Answer<Req, S::Response, S::Error, L::Admitted, L::Refused>,
 {
     type Response = S::Response;
     type Error = A::Error;
-    type Future = ResponseFuture<S, Req, A>;
+    type Future = ResponseFuture<S, Req, A, L::Admitted, L::Refused>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), A::Error>> {
         if !self.readiness.ready {
@@ -110,12 +122,14 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         assert!(self.readiness.ready, "call without poll_ready");
+        let own = self.own(&request);
         match self.limit.check(&request) {
-            Ok(status) => {
+            Ok(admitted) => {
                 self.readiness.ready = false;
-                ResponseFuture::called(self.inner.call(request), self.answer.note(status))
+                let note = self.answer.note_by(own, admitted);
+                ResponseFuture::called(self.inner.call(request), note)
             }
-            Err(rejected) => ResponseFuture::refused(self.answer.refuse(&rejected, request)),
+            Err(refused) => ResponseFuture::refused(self.answer.refuse_by(own, &refused, request)),
         }
     }
 }

@@ -246,3 +246,133 @@ fn invented_addresses_bring_no_burst_of_their_own() {
     assert_eq!(from("2001:db8::2:1"), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(from("192.0.2.2"), StatusCode::OK);
 }
+
+fn composite() -> (
+    stanchion_ratelimit::CompositeRateLimiter<Request<Body>>,
+    ManualClock,
+) {
+    use stanchion_ratelimit::{CompositeLimit, CompositeRateLimiter};
+    let (clock, time) = Clock::manual();
+    let policy = |text: &str| text.parse::<Policy>().unwrap();
+    let limits = CompositeRateLimiter::new([
+        CompositeLimit::shared("second", policy("2/s")),
+        CompositeLimit::shared("day", policy("fixed-window 1000/d")),
+    ]);
+    (limits.unwrap().with_clock(clock), time)
+}
+
+#[test]
+fn a_composite_tells_all_its_policies_and_on_a_refusal_the_one_to_be_waited_for() {
+    let (limits, time) = composite();
+    let layer = RateLimitLayer::composite(limits).http();
+    let mut service = Stack::new(layer.layer(service_fn(hello)));
+    let policies = ["\"second\";q=2;w=1, \"day\";q=1000;w=86400"];
+    let first = get(&mut service);
+    assert_eq!(field(&first, "ratelimit-policy"), policies);
+    let standing = "\"second\";r=1;t=1, \"day\";r=999;t=86400";
+    assert_eq!(field(&first, "ratelimit"), [standing]);
+    get(&mut service);
+    let refused = get(&mut service);
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(field(&refused, "ratelimit-policy"), policies);
+    assert_eq!(field(&refused, "ratelimit"), ["\"second\";r=0;t=1"]);
+    assert_eq!(field(&refused, "retry-after"), ["1"]);
+    time.advance(Duration::from_secs(1));
+    let third = get(&mut service);
+    assert!(field(&third, "ratelimit")[0].contains("\"day\";r=997"));
+}
+
+#[test]
+fn a_key_with_a_quota_of_its_own_is_told_that_one() {
+    use stanchion_ratelimit::AsyncRateLimitLayer;
+    let (clock, _time) = Clock::manual();
+    let quota_of = |key: &[u8]| (key == b"anna").then(|| "50/m".parse().unwrap());
+    let common: Quota = "10/m".parse().unwrap();
+    let limiter = KeyedRateLimiter::per_key(common, quota_of, 100).unwrap();
+    let limiter = limiter.with_clock(clock);
+    let key = || HeaderKey::new(HeaderName::from_static("x-key"));
+    let layer = RateLimitLayer::keyed_http(limiter.clone(), key()).http();
+    let deciding = AsyncRateLimitLayer::keyed::<Request<Body>>(limiter, key())
+        .http_with(TooManyRequests::new(common));
+    let stacks = [
+        Stack::new(layer.layer(service_fn(hello))),
+        Stack::new(deciding.layer(service_fn(hello))),
+    ];
+    for mut service in stacks {
+        let mut send_as = |name: &str| {
+            let request = Request::builder().header("x-key", name).body("").unwrap();
+            send(&mut service, request)
+        };
+        for (name, policy) in [
+            ("anna", "\"default\";q=50;w=60"),
+            ("bela", "\"default\";q=10;w=60"),
+        ] {
+            let response = send_as(name);
+            assert_eq!(field(&response, "ratelimit-policy"), [policy]);
+        }
+        let refused = (0..50).map(|_| send_as("anna"));
+        let refused = refused.last().unwrap();
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(
+            field(&refused, "ratelimit-policy"),
+            ["\"default\";q=50;w=60"]
+        );
+    }
+}
+
+#[test]
+fn old_fields_are_told_on_request_and_of_the_limit_with_the_least_left() {
+    let (limiter, _time) = limiter("3/m");
+    let answer = TooManyRequests::new(limiter.policy()).with_legacy_fields();
+    let layer = RateLimitLayer::from_limiter(limiter).http_with(answer.clone());
+    let mut service = Stack::new(layer.layer(service_fn(hello)));
+    let old = |response: &Response<Body>| {
+        ["limit", "remaining", "reset"].map(|name| {
+            let values = field(response, &format!("x-ratelimit-{name}"));
+            assert!(values.len() < 2, "{values:?}");
+            values.concat()
+        })
+    };
+    assert_eq!(old(&get(&mut service)), ["3", "2", "20"]);
+    get(&mut service);
+    get(&mut service);
+    assert_eq!(old(&get(&mut service)), ["3", "0", "20"]);
+
+    // Two layers: the tighter one is told, whichever is the outer.
+    for policies in [["9/m", "2/h"], ["2/h", "9/m"]] {
+        let [outer, inner] = policies.map(|policy| {
+            let limiter = self::limiter(policy).0;
+            RateLimitLayer::from_limiter(limiter).http_with(answer.clone())
+        });
+        let mut service = Stack::new(outer.layer(inner.layer(service_fn(hello))));
+        assert_eq!(old(&get(&mut service)), ["2", "1", "1800"], "{policies:?}");
+    }
+    let (mut without, _time) = limited("3/m");
+    assert_eq!(old(&get(&mut without)), ["", "", ""]);
+    let (limits, _time) = composite();
+    let layer = RateLimitLayer::composite(limits).http_with(answer);
+    let mut service = Stack::new(layer.layer(service_fn(hello)));
+    assert_eq!(old(&get(&mut service)), ["2", "1", "1"]);
+}
+
+#[test]
+fn retry_after_is_spread_upwards_only_and_the_exact_moment_stays_told() {
+    let (limiter, _time) = limiter("1/m");
+    let spread = Duration::from_secs(30);
+    let answer = TooManyRequests::new(limiter.policy()).with_retry_jitter(spread);
+    let named = answer.with_name("spread").unwrap();
+    let layer = RateLimitLayer::from_limiter(limiter).http_with(named);
+    let mut service = Stack::new(layer.layer(service_fn(hello)));
+    get(&mut service);
+    let mut told = std::collections::BTreeSet::new();
+    for _ in 0..200 {
+        let refused = get(&mut service);
+        assert_eq!(field(&refused, "ratelimit"), ["\"spread\";r=0;t=60"]);
+        told.insert(field(&refused, "retry-after")[0].parse::<u64>().unwrap());
+    }
+    assert!(
+        *told.first().unwrap() >= 60 && *told.last().unwrap() <= 90,
+        "{told:?}"
+    );
+    assert!(told.len() > 5, "{told:?}");
+}

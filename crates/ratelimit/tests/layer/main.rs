@@ -2,6 +2,7 @@
 #![cfg(feature = "tower")]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod composite;
 mod deciding;
 #[cfg(feature = "http")]
 mod http;
