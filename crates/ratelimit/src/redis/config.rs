@@ -51,12 +51,14 @@ pub(super) struct Limit {
 /// Permits drawn a batch at a time, and spent without asking Redis.
 ///
 /// What is drawn counts as spent in Redis at once. So in any stretch of time the instances together
-/// admit at most one `batch` of each instance more than the quota: what they had drawn before.
+/// admit at most one `batch` of each instance more than the quota (times
+/// [`ahead`](Self::drawing_ahead)): what they had drawn before.
 /// Unspent permits lapse when the `ttl` of the last draw is over, so less may be admitted where
 /// keys are rarely used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RedisLease {
     pub(super) batch: u64,
+    pub(super) ahead: u64,
     pub(super) ttl: Duration,
     pub(super) max_keys: usize,
 }
@@ -67,9 +69,21 @@ impl RedisLease {
     pub const fn new(batch: u64, ttl: Duration) -> Self {
         Self {
             batch,
+            ahead: 1,
             ttl,
             max_keys: 10_000,
         }
+    }
+
+    /// Lets a key that is used faster than batches come hold up to `batches` of them, so that nobody
+    /// waits for a round trip: from 1, and together at most the smallest burst or limit. Default: 1.
+    ///
+    /// A key begins with one batch. That doubles each time that it ran out before the next draw was
+    /// answered, and it is one batch again once permits lapsed unspent.
+    #[must_use]
+    pub const fn drawing_ahead(mut self, batches: u64) -> Self {
+        self.ahead = batches;
+        self
     }
 
     /// How many keys may hold permits at once; others ask Redis on each call. Default: 10,000. A key
@@ -239,6 +253,10 @@ impl RedisConfig {
             if !(1..=burst).contains(&lease.batch) {
                 let allowed = format!("from 1 to the smallest limit, {burst}");
                 return wrong("batch", lease.batch.to_string(), &allowed);
+            }
+            if lease.ahead == 0 || lease.batch.saturating_mul(lease.ahead) > burst {
+                let allowed = format!("from 1, and with the batch at most {burst} permits");
+                return wrong("ahead", lease.ahead.to_string(), &allowed);
             }
             if lease.ttl.is_zero() || lease.ttl > TTL_MAX {
                 return wrong(

@@ -1,9 +1,18 @@
 //! Permits drawn from Redis and spent here.
 //!
-//! Each key holds at most one batch, and at most one draw is under way for it; whoever needs permits
-//! meanwhile queues for them. A draw takes what the queue needs, and up to a batch to hold; what it
+//! Each key holds a *stock*, and at most one draw is under way for it; whoever needs permits
+//! meanwhile queues for them. A draw takes what the queue needs, and what the stock lacks; what it
 //! brings goes to the queue first, in its order. So what this process may still spend of a key, beyond
-//! what requests that came before the draw were waiting for, is at most one batch.
+//! what requests that came before the draw were waiting for, is at most one stock.
+//!
+//! A stock is one batch. Where the lease allows for more, it doubles each time that it did not last
+//! until the next draw was answered, and begins again with one batch when it lapses unspent:
+//!
+//! ```text
+//! ran dry though it was drawn ahead:   stock := min(2 · stock, stock_max)
+//! lapsed:                              stock := batch
+//! half of the stock is spent:          draw
+//! ```
 //!
 //! A draw lasts no longer than the first of the queue may wait, so nobody needs a timer of his own.
 
@@ -37,11 +46,15 @@ struct Shard {
 /// What one key holds.
 struct Held {
     left: u64,
+    /// How much it is to hold.
+    stock: u64,
     /// When what is left lapses.
     until: Instant,
     /// Where the limits stood at the last draw.
     status: Option<Status>,
     drawing: bool,
+    /// That draw was begun before anybody had to wait.
+    ahead: bool,
     queue: VecDeque<Queued>,
 }
 
@@ -115,12 +128,13 @@ impl Leases {
             if !shard.make_room(self.shard_max, now) {
                 return (Spend::NoRoom, None);
             }
-            shard.keys.insert(key.into(), Held::new(now));
+            let held = Held::new(self.lease.batch, now);
+            shard.keys.insert(key.into(), held);
         }
         let Some(held) = shard.keys.get_mut(key) else {
             return (Spend::NoRoom, None);
         };
-        held.lapse(now);
+        held.lapse(self.lease.batch, now);
         let spend = if held.queue.is_empty() && held.left >= cost {
             held.left -= cost;
             Spend::Spent(held.status)
@@ -133,7 +147,7 @@ impl Leases {
             });
             Spend::Wait(wait)
         };
-        (spend, held.begin(self.lease.batch, deadline))
+        (spend, held.begin(deadline))
     }
 
     /// Ends a draw: answers those who wait, as far as it helps them. The next draw, if one is needed.
@@ -147,29 +161,35 @@ impl Leases {
         let mut shard = self.shard(key).lock();
         let held = shard.keys.get_mut(key)?;
         held.drawing = false;
-        held.lapse(now);
+        let ran_dry = held.ahead && !held.queue.is_empty();
+        held.lapse(self.lease.batch, now);
         if let Drawn::Granted { taken, status } = drawn {
             held.left += taken;
             held.until = now + self.lease.ttl;
             held.status = Some(status);
         }
         held.serve();
+        let granted = matches!(drawn, Drawn::Granted { .. });
+        // Where Redis itself has no more, a larger stock would not help.
+        if granted && ran_dry && held.queue.is_empty() {
+            held.stock = self.stock_max().min(held.stock.saturating_mul(2));
+        }
         match drawn {
             Drawn::Granted { .. } => held.time_out(now),
             Drawn::Refused(status) => held.refuse(status),
             Drawn::Silent(Silence::TimedOut) => held.time_out(now),
             Drawn::Silent(silence) => held.answer_all(Answer::Silent(silence)),
         }
-        // What was drawn for requests that were dropped meanwhile is not kept beyond a batch.
-        held.left = held.left.min(self.lease.batch);
-        let goes_on = matches!(drawn, Drawn::Granted { .. }) || !held.queue.is_empty();
-        goes_on.then(|| held.begin(self.lease.batch, deadline))?
+        // What was drawn for requests that were dropped meanwhile is not kept beyond the stock.
+        held.left = held.left.min(held.stock);
+        let goes_on = granted || !held.queue.is_empty();
+        goes_on.then(|| held.begin(deadline))?
     }
 
     /// Takes back what paid for a request that was dropped before it knew.
     pub(super) fn give_back(&self, key: &[u8], cost: u64) {
         if let Some(held) = self.shard(key).lock().keys.get_mut(key) {
-            held.left = self.lease.batch.min(held.left + cost);
+            held.left = held.stock.min(held.left + cost);
         }
     }
 
@@ -192,6 +212,10 @@ impl Leases {
             }
         }
         sum
+    }
+
+    fn stock_max(&self) -> u64 {
+        self.lease.batch.saturating_mul(self.lease.ahead)
     }
 
     fn shard(&self, key: &[u8]) -> &Mutex<Shard> {
@@ -219,18 +243,23 @@ impl Shard {
 }
 
 impl Held {
-    fn new(now: Instant) -> Self {
+    fn new(batch: u64, now: Instant) -> Self {
         Self {
             left: 0,
+            stock: batch,
             until: now,
             status: None,
             drawing: false,
+            ahead: false,
             queue: VecDeque::new(),
         }
     }
 
-    fn lapse(&mut self, now: Instant) {
+    fn lapse(&mut self, batch: u64, now: Instant) {
         if now >= self.until {
+            if self.left > 0 {
+                self.stock = batch;
+            }
             self.left = 0;
         }
     }
@@ -240,13 +269,14 @@ impl Held {
     }
 
     /// Begins a draw if somebody waits or little is left, and none is under way.
-    fn begin(&mut self, batch: u64, deadline: Instant) -> Option<Draw> {
-        if self.drawing || (self.queue.is_empty() && self.left > batch / 2) {
+    fn begin(&mut self, deadline: Instant) -> Option<Draw> {
+        if self.drawing || (self.queue.is_empty() && self.left > self.stock / 2) {
             return None;
         }
         self.drawing = true;
+        self.ahead = self.queue.is_empty();
         let waiting = self.queue.iter().map(|queued| queued.cost);
-        let wanted = waiting.fold(batch, u64::saturating_add);
+        let wanted = waiting.fold(self.stock, u64::saturating_add);
         let first = self.queue.front();
         let cost = first.map_or(1, |first| first.cost.saturating_sub(self.left).max(1));
         Some(Draw {
@@ -298,6 +328,128 @@ impl Held {
     fn answer_all(&mut self, answer: Answer) {
         for queued in self.queue.drain(..) {
             let _ = queued.answer.send(answer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Quota;
+    use crate::gcra::Gcra;
+
+    const TTL: Duration = Duration::from_secs(1);
+
+    fn leases(batch: u64, ahead: u64) -> Leases {
+        Leases::new(RedisLease::new(batch, TTL).drawing_ahead(ahead))
+    }
+
+    fn granted(taken: u64) -> Drawn {
+        let quota: Quota = "1000/s".parse().unwrap();
+        let status = Status::new(Gcra::new(&quota), 0);
+        Drawn::Granted { taken, status }
+    }
+
+    /// A process that asks for one permit after the other, and waits where it has to.
+    struct Caller {
+        leases: Leases,
+        draw: Option<Draw>,
+        waits: Vec<oneshot::Receiver<Answer>>,
+    }
+
+    impl Caller {
+        fn new(leases: Leases) -> Self {
+            let (draw, waits) = (None, Vec::new());
+            Self {
+                leases,
+                draw,
+                waits,
+            }
+        }
+
+        /// Spends all that is there, until it has to wait.
+        fn run_dry(&mut self, now: Instant) -> u64 {
+            let mut spent = 0;
+            loop {
+                let (spend, draw) = self.leases.spend(b"key", 1, now, now + TTL);
+                assert!(draw.is_none() || self.draw.is_none(), "one at a time");
+                self.draw = self.draw.or(draw);
+                match spend {
+                    Spend::Spent(_) => spent += 1,
+                    Spend::Wait(waits) => {
+                        self.waits.push(waits);
+                        return spent;
+                    }
+                    Spend::NoRoom => panic!("there is room for one key"),
+                }
+            }
+        }
+
+        /// Redis grants so much of what was asked for.
+        fn end(&mut self, now: Instant, granted_max: u64) -> u64 {
+            let draw = self.draw.take().expect("who waits has begun a draw");
+            let most = draw.most.min(granted_max);
+            self.draw = self.leases.end(b"key", granted(most), now, now + TTL);
+            draw.most
+        }
+    }
+
+    #[test]
+    fn a_stock_doubles_where_it_runs_dry_and_no_further_than_it_may() {
+        let mut caller = Caller::new(leases(4, 8));
+        let now = Instant::ZERO + TTL;
+        let mut spent = Vec::new();
+        for _ in 0..20 {
+            spent.push(caller.run_dry(now));
+            caller.end(now, u64::MAX);
+            assert!(caller.leases.held(now).1 <= 32, "eight batches at most");
+        }
+        // Nothing at first, and one batch then.
+        assert_eq!(spent[..2], [0, 4]);
+        assert!(spent.iter().any(|spent| *spent > 16), "{spent:?}");
+    }
+
+    #[test]
+    fn a_stock_is_one_batch_again_after_permits_lapsed() {
+        let mut caller = Caller::new(leases(4, 8));
+        let mut now = Instant::ZERO + TTL;
+        for _ in 0..20 {
+            caller.run_dry(now);
+            caller.end(now, u64::MAX);
+        }
+        while caller.draw.is_some() {
+            caller.end(now, u64::MAX);
+        }
+        assert!(caller.leases.held(now).1 > 16);
+        now += TTL;
+        assert_eq!(caller.run_dry(now), 0);
+        assert_eq!(caller.end(now, u64::MAX), 5, "for who waits, and one batch");
+    }
+
+    #[test]
+    fn a_stock_does_not_grow_where_redis_has_no_more() {
+        let mut caller = Caller::new(leases(4, 8));
+        let now = Instant::ZERO + TTL;
+        for _ in 0..20 {
+            caller.run_dry(now);
+            // Two wait, and one of them is served.
+            caller.run_dry(now);
+            caller.end(now, 1);
+        }
+        let stocks = caller.leases.shard(b"key").lock();
+        assert_eq!(stocks.keys[&b"key"[..]].stock, 4);
+    }
+
+    #[test]
+    fn without_drawing_ahead_a_stock_stays_one_batch() {
+        let mut caller = Caller::new(leases(4, 1));
+        let now = Instant::ZERO + TTL;
+        for _ in 0..20 {
+            assert!(caller.run_dry(now) <= 4);
+            assert!(caller.end(now, u64::MAX) <= 5);
+            assert!(caller.leases.held(now).1 <= 4);
         }
     }
 }

@@ -32,6 +32,14 @@ async fn what_cannot_be_is_refused_by_name() {
         (one().with_deadline(Duration::MAX), "deadline"),
         (lease(0), "batch"),
         (lease(10), "batch"),
+        (
+            one().leased(RedisLease::new(1, LIMIT).drawing_ahead(0)),
+            "ahead",
+        ),
+        (
+            one().leased(RedisLease::new(5, LIMIT).drawing_ahead(2)),
+            "ahead",
+        ),
         (one().leased(RedisLease::new(1, Duration::ZERO)), "ttl"),
         (
             one().leased(RedisLease::new(1, LIMIT).with_max_keys(0)),
