@@ -100,23 +100,39 @@ impl Suite {
             machine: machine::describe(),
             commit: machine::commit(),
             command,
-            protocol: protocol(effort, seed),
+            protocol: protocol(&self.cases, effort, seed),
             fetch_add_ns: rows[0].median,
             rows,
         }
     }
 }
 
-fn protocol(effort: &Effort, seed: u64) -> String {
+/// How was measured what is not a yardstick: cases may say otherwise than `effort`.
+fn protocol(cases: &[Case], effort: &Effort, seed: u64) -> String {
+    let own = cases.iter().filter(|case| !FLOORS.contains(&case.name));
+    let mut efforts: Vec<Effort> = own.map(|case| case.effort(effort)).collect();
+    if efforts.is_empty() {
+        efforts.push(*effort);
+    }
     format!(
         "{} runs of {} rounds, bursts of {} ms, order of play from seed {seed:#x}; figures of the \
          median run, low and high are its quantiles {LOW_QUANTILE} and {HIGH_QUANTILE}; ratios are \
          the median over the rounds, and a tie, counted as 1x, if 1 lies between their quantiles; \
          a target is met if every run meets it",
         effort.runs,
-        effort.rounds,
-        effort.burst_ns / 1_000_000,
+        span(efforts.iter().map(|effort| effort.rounds as u64)),
+        span(efforts.iter().map(|effort| effort.burst_ns / 1_000_000)),
     )
+}
+
+/// The least and the most, as one number where they are the same.
+fn span(numbers: impl Iterator<Item = u64> + Clone) -> String {
+    let (least, most) = (numbers.clone().min(), numbers.max());
+    match (least, most) {
+        (Some(least), Some(most)) if least < most => format!("{least} to {most}"),
+        (Some(same), _) => same.to_string(),
+        (None, _) => String::new(),
+    }
 }
 
 /// One thread adds to one counter that no other thread looks at.
@@ -189,6 +205,28 @@ mod tests {
         let ours = &report.rows[2];
         assert_eq!((ours.noise.rounds, ours.met), (6, Some(true)));
         assert!((ours.versus["theirs"] - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_protocol_tells_the_efforts_of_the_cases() {
+        let protocol = |suite: Suite| protocol(&suite.cases, &Effort::FULL, 1);
+        let second = std::time::Duration::from_secs(1);
+        let long = || Case::new("long", Unit::NS).rounds(9).burst(second);
+        let text = protocol(Suite::new("sample").with(long()));
+        assert!(text.contains(" of 9 rounds, bursts of 1000 ms,"), "{text}");
+        let both = Suite::new("sample")
+            .with(long())
+            .with(Case::new("short", Unit::NS));
+        let text = protocol(both);
+        assert!(
+            text.contains(" of 9 to 15 rounds, bursts of 5 to 1000 ms,"),
+            "{text}"
+        );
+        let default = protocol(Suite::new("sample"));
+        assert!(
+            default.contains(" of 15 rounds, bursts of 5 ms,"),
+            "{default}"
+        );
     }
 
     #[test]
