@@ -13,6 +13,7 @@
 //!
 //! Both have one worker. No request is refused: the limits are far above the load.
 
+mod floor;
 mod load;
 mod memory;
 mod process;
@@ -26,6 +27,11 @@ use stanchion_benches::{Options, Suite};
 use proxy::Route;
 
 fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().collect();
+    if let Some((listen, origin)) = floor::asked_for(&arguments) {
+        floor::run(listen, origin);
+        return ExitCode::SUCCESS;
+    }
     let options = Options::from_args();
     if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
         eprintln!("compare-gateway takes two cores: one for the proxy, one for load and origin");

@@ -1,13 +1,15 @@
 //! The programs: an origin, and the two proxies before it.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use std::{env, fs};
 
 use testkit::{Place, Server, ServerSpec};
+
+use crate::floor;
 
 /// What a proxy does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub(crate) enum Route {
 pub(crate) enum Kind {
     Stanchion,
     Nginx,
+    /// Does nothing else than to pass requests on.
+    Floor,
 }
 
 /// The proxy's core; all others work on the second.
@@ -32,6 +36,7 @@ const ORIGIN_CORE: &str = "1";
 /// A proxy with its own origin.
 pub(crate) struct Proxy {
     pub(crate) server: Server<Program>,
+    admin: Option<SocketAddr>,
     _origin: Server<Program>,
 }
 
@@ -42,10 +47,17 @@ impl Proxy {
         let started = |program| Server::start(program).expect("its program is installed");
         let origin = started(Program::Origin);
         let to = origin.addr();
+        let admin = (kind == Kind::Stanchion).then(free_port);
         Self {
+            admin,
             server: started(match kind {
-                Kind::Stanchion => Program::Stanchion { route, to },
+                Kind::Stanchion => Program::Stanchion {
+                    route,
+                    to,
+                    admin: admin.expect("it was just found"),
+                },
                 Kind::Nginx => Program::Nginx { route, to },
+                Kind::Floor => Program::Floor { to },
             }),
             _origin: origin,
         }
@@ -53,6 +65,19 @@ impl Proxy {
 
     pub(crate) fn pid(&self) -> u32 {
         self.server.pid().expect("it runs")
+    }
+
+    /// Where the gateway is changed and asked how it is.
+    ///
+    /// # Panics
+    /// If it is another's proxy, which has no such port.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin.expect("only the gateway has an admin port")
+    }
+
+    /// The file by which the proxy was started.
+    pub(crate) fn configuration(&self) -> PathBuf {
+        self.server.data().join(CONFIGURATION)
     }
 
     /// Empties the access log, which would else fill the disk.
@@ -67,11 +92,22 @@ impl Proxy {
 }
 
 const LOG: &str = "access.json";
+const CONFIGURATION: &str = "configuration";
 
 pub(crate) enum Program {
     Origin,
-    Nginx { route: Route, to: SocketAddr },
-    Stanchion { route: Route, to: SocketAddr },
+    Nginx {
+        route: Route,
+        to: SocketAddr,
+    },
+    Stanchion {
+        route: Route,
+        to: SocketAddr,
+        admin: SocketAddr,
+    },
+    Floor {
+        to: SocketAddr,
+    },
 }
 
 impl ServerSpec for Program {
@@ -88,37 +124,58 @@ impl ServerSpec for Program {
         let (core, text) = match self {
             Self::Origin => (ORIGIN_CORE, nginx(place, &origin(place))),
             Self::Nginx { route, to } => (PROXY_CORE, nginx(place, &proxy(*route, place, *to))),
-            Self::Stanchion { route, to } => (PROXY_CORE, gateway(*route, place, *to)),
+            Self::Stanchion { route, to, admin } => {
+                (PROXY_CORE, gateway(*route, place, *to, *admin))
+            }
+            Self::Floor { .. } => (PROXY_CORE, String::new()),
         };
-        let file = place.data().join("configuration");
+        let file = place.data().join(CONFIGURATION);
         fs::write(&file, text).expect("the configuration can be written");
         let mut command = Command::new(place.program());
         command.args(["-c", core]);
         match self {
-            Self::Stanchion { .. } => command.arg(gateway_program()).arg("run").arg(file),
+            Self::Stanchion { .. } => {
+                // The memory case reloads by itself, and at its own time.
+                command
+                    .arg(gateway_program())
+                    .args(["run", "--no-watch"])
+                    .arg(file)
+            }
+            Self::Floor { to } => {
+                let own = env::current_exe().expect("this program has a path");
+                command.arg(own).arg(floor::ARGUMENT);
+                command.args([place.addr(), *to].map(|address| address.to_string()))
+            }
             _ => command.arg(nginx_program()).arg("-c").arg(file),
         };
         command
     }
 
     fn answers(&self, place: &Place, _pid: u32) -> bool {
-        answer(place.addr()).is_some_and(|answer| answer.ends_with(BODY))
+        answer(place.addr(), "GET /").is_some_and(|answer| answer.ends_with(BODY))
     }
 }
 
 const BODY: &str = "hello, world\n";
 
-/// One request on a connection of its own.
-fn answer(address: SocketAddr) -> Option<String> {
+/// The answer to `GET /` or the like, on a connection of its own.
+pub(crate) fn answer(address: SocketAddr, method_and_path: &str) -> Option<String> {
     let second = Duration::from_secs(1);
     let mut stream = TcpStream::connect_timeout(&address, second).ok()?;
     stream.set_read_timeout(Some(second)).ok()?;
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n")
-        .ok()?;
+    let head =
+        format!("{method_and_path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
+}
+
+/// A port that was free just now.
+fn free_port() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let address = listener.and_then(|listener| listener.local_addr());
+    address.expect("loopback has a free port")
 }
 
 /// Beside this program, where cargo puts all programs of one profile.
@@ -208,7 +265,7 @@ fn proxy(route: Route, place: &Place, to: SocketAddr) -> String {
     )
 }
 
-fn gateway(route: Route, place: &Place, to: SocketAddr) -> String {
+fn gateway(route: Route, place: &Place, to: SocketAddr, admin: SocketAddr) -> String {
     let (log, limit) = match route {
         Route::Bare => ("off".to_owned(), ""),
         Route::Full => (
@@ -222,7 +279,7 @@ access_log = \"{log}\"
 [listen]
 address = \"{}\"
 [admin]
-address = \"127.0.0.1:0\"
+address = \"{admin}\"
 [upstream.origin]
 endpoints = [\"http://{to}\"]
 [[route]]

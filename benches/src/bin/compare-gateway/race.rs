@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use stanchion_benches::{Case, Contestant, Measure, Options, Target, Unit, figure};
 
@@ -21,16 +22,23 @@ pub(crate) fn cases(
     options: &Options,
 ) -> Vec<Case> {
     let (rounds, seconds) = if options.quick { (3, 1) } else { (9, 2) };
-    let bursts = [Kind::Stanchion, Kind::Nginx].map(|kind| Bursts::new(kind, route, seconds));
+    let kinds = [Kind::Stanchion, Kind::Nginx, Kind::Floor];
+    let bursts = kinds.map(|kind| Bursts::new(kind, route, seconds));
     let case = |what: &str, unit, read: fn(&Burst) -> f64, targets: &[Target]| {
-        let [ours, nginx] = &bursts;
+        let [ours, nginx, floor] = &bursts;
         let name: &'static str = format!("{name}, {what}").leak();
         let ours = Contestant::ours("stanchion", ours.measure(read));
         let ours = targets.iter().fold(ours, |ours, target| ours.must(*target));
-        Case::new(name, unit)
+        let case = Case::new(name, unit)
             .rounds(rounds)
+            .burst(Duration::from_secs(seconds.into()))
             .with(ours)
-            .with(Contestant::peer("nginx", nginx.measure(read)))
+            .with(Contestant::peer("nginx", nginx.measure(read)));
+        match route {
+            Route::Bare => case.with(Contestant::peer("hyper floor", floor.measure(read))),
+            // The floor does none of that.
+            Route::Full => case,
+        }
     };
     let most = Target::AtMost {
         ratio: cpu_max,
