@@ -6,33 +6,20 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body::Frame;
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-
-/// Belongs to an upgrade that is not passed on.
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-
-const ALWAYS: [HeaderName; 9] = [
-    header::CONNECTION,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("proxy-authentication-info"),
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
 /// Drops the hop-by-hop fields, those that `Connection` names among them; `TE` stays as far as it
 /// asks for trailers, which the gateway passes on.
 pub(crate) fn strip(headers: &mut HeaderMap) {
+    // Most messages have one such field or none, and looking each up by name would cost more than
+    // all else that is done to a message.
+    let Some(first) = headers.keys().find(|name| ends_here(name)).cloned() else {
+        return;
+    };
     let trailers = lists(headers, &header::TE, "trailers");
     strip_named(headers);
-    for name in &ALWAYS {
+    headers.remove(first);
+    while let Some(name) = headers.keys().find(|name| ends_here(name)).cloned() {
         headers.remove(name);
     }
-    headers.remove(HTTP2_SETTINGS);
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
@@ -40,7 +27,20 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
 
 /// Whether a field ends at the next hop whatever `Connection` names.
 pub(crate) fn ends_here(name: &HeaderName) -> bool {
-    ALWAYS.contains(name) || *name == HTTP2_SETTINGS
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-authentication-info"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            // Belongs to an upgrade that is not passed on.
+            | "http2-settings"
+    )
 }
 
 /// Drops from trailers what ends here, and what has no business in them: a server might read them

@@ -105,13 +105,29 @@ fn without_user(authority: &Authority) -> &str {
     text.rfind('@').map_or(text, |at| &text[at + 1..])
 }
 
+/// What a name may be made of.
+const IN_NAME: [bool; 256] = {
+    let mut allowed = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 0x80 {
+        allowed[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let (marks, mut next) = (b"-._~%!$&'()*+,;=", 0);
+    while next < marks.len() {
+        allowed[marks[next] as usize] = true;
+        next += 1;
+    }
+    allowed
+};
+
 /// A name or an address, and perhaps a port.
 fn is_host(host: &[u8]) -> bool {
     let (name, port) = match host.iter().rposition(|byte| *byte == b':') {
         Some(colon) if !host[colon..].contains(&b']') => (&host[..colon], &host[colon + 1..]),
         _ => (host, &b""[..]),
     };
-    let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte);
+    let in_name = |byte: &u8| IN_NAME[usize::from(*byte)];
     let in_address = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
     let named = match name {
         [b'[', address @ .., b']'] => !address.is_empty() && address.iter().all(in_address),
