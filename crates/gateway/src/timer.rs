@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use stanchion_core::{Clock, Instant, Sleep};
@@ -31,12 +31,18 @@ pub(crate) async fn within<F: Future>(
 /// early it is set again for the rest. It allocates when it is first waited on.
 pub(crate) struct LazyTimer {
     clock: Clock,
-    sleep: Option<Pin<Box<Sleep>>>,
+    set: Option<Set>,
+}
+
+/// A timer that runs, and the task that it wakes.
+struct Set {
+    sleep: Pin<Box<Sleep>>,
+    waker: Waker,
 }
 
 impl LazyTimer {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, sleep: None }
+        Self { clock, set: None }
     }
 
     /// The time on the timer's clock.
@@ -48,22 +54,32 @@ impl LazyTimer {
     ///
     /// It costs nothing where the timer is set already: it must always be the same task.
     pub(crate) fn arm(&mut self, cx: &mut Context<'_>, deadline: Instant) {
-        let set = self.sleep.as_ref();
-        if set.is_none_or(|sleep| sleep.deadline() > deadline) && self.poll(cx, deadline).is_ready()
-        {
+        let set = self.set.as_ref();
+        let covers = |set: &Set| set.sleep.deadline() <= deadline;
+        if !set.is_some_and(covers) && self.poll(cx, deadline).is_ready() {
             cx.waker().wake_by_ref();
         }
     }
 
     /// Ready once the clock reads `deadline`, which may be another one in each poll.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let now = self.clock.now();
+        if let Some(set) = &self.set {
+            let runs = now < set.sleep.deadline() && set.sleep.deadline() <= deadline;
+            if runs && set.waker.will_wake(cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+        self.set(cx, deadline)
+    }
+
+    fn set(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         loop {
-            let sleep = match &mut self.sleep {
-                Some(sleep) if sleep.deadline() <= deadline => sleep,
-                slot => slot.insert(Box::pin(self.clock.sleep_until(deadline))),
-            };
-            ready!(sleep.as_mut().poll(cx));
-            self.sleep = None;
+            let mut sleep = Box::pin(self.clock.sleep_until(deadline));
+            let fired = sleep.as_mut().poll(cx);
+            let waker = cx.waker().clone();
+            self.set = fired.is_pending().then_some(Set { sleep, waker });
+            ready!(fired);
             if self.clock.now() >= deadline {
                 return Poll::Ready(());
             }
@@ -79,7 +95,9 @@ impl fmt::Debug for LazyTimer {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
 
     use super::*;
 
@@ -96,6 +114,33 @@ mod tests {
         assert!(timer.poll(&mut cx, first + second).is_pending());
         time.advance(second);
         assert!(timer.poll(&mut cx, first + second).is_ready());
+    }
+
+    #[derive(Default)]
+    struct Task(AtomicBool);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn of_two_tasks_the_last_that_polled_is_woken() {
+        let (clock, time) = Clock::manual();
+        let mut timer = LazyTimer::new(clock.clone());
+        let deadline = clock.now() + Duration::from_secs(1);
+        let tasks = [Arc::new(Task::default()), Arc::new(Task::default())];
+        for task in &tasks {
+            let waker = Waker::from(task.clone());
+            let mut cx = Context::from_waker(&waker);
+            assert!(timer.poll(&mut cx, deadline).is_pending());
+        }
+        time.advance(Duration::from_secs(1));
+        assert_eq!(
+            tasks.map(|task| task.0.load(Ordering::Relaxed)),
+            [false, true]
+        );
     }
 
     #[test]
