@@ -18,8 +18,14 @@ pub(crate) use service::RecordLayer;
 
 /// One request's record, closed when it is dropped: with the end of the response's body, or
 /// earlier if the client leaves.
+///
+/// Boxed, since it goes from future to future and into the response.
 #[derive(Debug)]
-pub(crate) struct Record {
+pub(crate) struct Record(Box<Facts>);
+
+/// What is known of a request.
+#[derive(Debug)]
+struct Facts {
     recorder: Arc<Recorder>,
     started: Instant,
     method: Method,
@@ -44,7 +50,7 @@ impl Record {
     pub(crate) fn begin(recorder: &Arc<Recorder>, request: &Request) -> Self {
         recorder.begins();
         let origin = request.body().origin();
-        Self {
+        Self(Box::new(Facts {
             recorder: recorder.clone(),
             started: origin.started,
             method: request.method().clone(),
@@ -59,7 +65,7 @@ impl Record {
                 host: request.headers().get(header::HOST).cloned(),
                 path: request.uri().path_and_query().cloned(),
             }),
-        }
+        }))
     }
 
     /// The record of a request that was refused before it was one.
@@ -70,7 +76,7 @@ impl Record {
         entry: Entry,
     ) -> Self {
         recorder.begins();
-        Self {
+        Self(Box::new(Facts {
             recorder: recorder.clone(),
             started,
             method,
@@ -79,27 +85,27 @@ impl Record {
             ending: Ending::default(),
             note: Note::default(),
             entry: recorder.logs().then_some(entry),
-        }
+        }))
     }
 
     /// Goes along with the response, to its end.
     pub(crate) fn answered(mut self, response: &mut Response) {
-        self.status = Some(response.status());
-        self.note = response.body().note().clone();
+        self.0.status = Some(response.status());
+        self.0.note = response.body().note().clone();
         response.body_mut().recorded_by(self);
     }
 
     pub(crate) fn sent(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
+        self.0.bytes += bytes as u64;
     }
 
     pub(crate) fn ended(&mut self, ending: Ending) {
-        self.ending = ending;
+        self.0.ending = ending;
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.recorder.clone().close(self);
+        self.0.recorder.close(&self.0);
     }
 }

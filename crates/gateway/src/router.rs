@@ -13,8 +13,6 @@ use std::task::{Context, Poll};
 
 use http::{HeaderValue, StatusCode, header};
 use pin_project_lite::pin_project;
-use tower::ServiceExt;
-use tower::util::Oneshot;
 use tower_service::Service;
 
 use crate::exchange::{Request, Response};
@@ -72,7 +70,7 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = ResponseFuture<S>;
+    type Future = ResponseFuture<S::Future>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -82,7 +80,7 @@ where
         let shared = &*self.shared;
         match find(&shared.table, &mut request) {
             Ok(route) => ResponseFuture::Matched {
-                answer: shared.routes[route].clone().oneshot(request),
+                answer: shared.routes[route].clone().call(request),
             },
             Err(problem) => ResponseFuture::Refused {
                 answer: Some(refuse(&problem, &request, &shared.unmatched)),
@@ -112,15 +110,15 @@ fn refuse(problem: &Problem, request: &Request, unmatched: &Arc<Recorder>) -> Re
 pin_project! {
     /// What [`Router`] returns.
     #[project = ResponseFutureProjection]
-    pub(crate) enum ResponseFuture<S: Service<Request>> {
-        Matched { #[pin] answer: Oneshot<S, Request> },
+    pub(crate) enum ResponseFuture<F> {
+        Matched { #[pin] answer: F },
         Refused { answer: Option<Response> },
     }
 }
 
-impl<S> Future for ResponseFuture<S>
+impl<F> Future for ResponseFuture<F>
 where
-    S: Service<Request, Response = Response, Error = Infallible>,
+    F: Future<Output = Result<Response, Infallible>>,
 {
     type Output = Result<Response, Infallible>;
 

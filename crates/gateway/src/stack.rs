@@ -65,11 +65,14 @@ fn route(
         .map_response(forward::response)
         .service(service_fn(move |request| {
             let upstream = upstream.clone();
-            async move { Ok(upstream.send(request).await) }
+            // Each step's future holds that of the next, and is moved when it is returned: boxed,
+            // the largest of them stays where it is.
+            Box::pin(async move { Ok(upstream.send(request).await) })
         }))
 }
 
-/// A service of the stack: whatever goes wrong is answered.
+/// A service of the stack: whatever goes wrong is answered, and it is ready at any time, so nobody asks
+/// whether it is.
 pub(crate) trait GatewayService:
     Service<Request, Response = Response, Error = Infallible, Future: Send>
     + Clone

@@ -125,7 +125,7 @@ impl Upstream {
             let pool = match &endpoint.connections {
                 Connections::Http1(pool) => pool,
                 Connections::Http2(pool) => {
-                    let failure = match pool.lease(refused.as_ref()).await {
+                    let failure = match Box::pin(pool.lease(refused.as_ref())).await {
                         Err(failure) if !second && self.endpoints.len() > 1 => {
                             endpoint.metrics.failed(failure.cause());
                             turn = turn.wrapping_add(1);
@@ -135,7 +135,7 @@ impl Upstream {
                         Err(failure) => failure,
                         Ok(lease) => {
                             endpoint.metrics.requests.inc();
-                            match lease.send(request).await {
+                            match Box::pin(lease.send(request)).await {
                                 (h2::Sent::Answered(response, held), _) => {
                                     let (parts, incoming) = response.into_parts();
                                     let outbound = Outbound::stream(incoming, held);

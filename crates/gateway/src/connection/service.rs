@@ -7,8 +7,7 @@ use std::task::{Context, Poll, ready};
 use http::{HeaderValue, header};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
-use tower::util::Oneshot;
-use tower::{Service, ServiceExt};
+use tower_service::Service;
 
 use super::Activity;
 use crate::exchange::{Inbound, Origin, Peer, Request, Response};
@@ -44,7 +43,7 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = ConnectionFuture<S>;
+    type Future = ConnectionFuture<S::Future>;
 
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
         self.activity.request_begins();
@@ -66,7 +65,7 @@ where
             answer: serving
                 .stack
                 .clone()
-                .oneshot(Request::from_parts(parts, inbound)),
+                .call(Request::from_parts(parts, inbound)),
             activity: self.activity.clone(),
             worker: self.worker.clone(),
         }
@@ -74,17 +73,17 @@ where
 }
 
 pin_project! {
-    pub(super) struct ConnectionFuture<S: Service<Request>> {
+    pub(super) struct ConnectionFuture<F> {
         #[pin]
-        answer: Oneshot<S, Request>,
+        answer: F,
         activity: Arc<Activity>,
         worker: Arc<Worker>,
     }
 }
 
-impl<S> Future for ConnectionFuture<S>
+impl<F> Future for ConnectionFuture<F>
 where
-    S: Service<Request, Response = Response, Error = Infallible>,
+    F: Future<Output = Result<Response, Infallible>>,
 {
     type Output = Result<Response, Infallible>;
 

@@ -16,9 +16,17 @@ use crate::pace::Pace;
 use crate::timer::LazyTimer;
 
 /// The body of a request, which must make progress and stay in bounds.
+///
+/// A request is moved many times on its way, from future to future and into hyper's queue, so what it
+/// carries along is boxed.
 #[derive(Debug)]
 pub(crate) struct Inbound {
     incoming: Incoming,
+    rest: Box<Rest>,
+}
+
+#[derive(Debug)]
+struct Rest {
     origin: Origin,
     /// So many bytes may still come.
     left: u64,
@@ -58,39 +66,41 @@ impl Inbound {
     ) -> Self {
         Self {
             incoming,
-            origin,
-            left: u64::MAX,
-            pace: Pace::new(patience, 0),
-            waiting_since: None,
-            timer: LazyTimer::new(clock.clone()),
-            again: None,
+            rest: Box::new(Rest {
+                origin,
+                left: u64::MAX,
+                pace: Pace::new(patience, 0),
+                waiting_since: None,
+                timer: LazyTimer::new(clock.clone()),
+                again: None,
+            }),
         }
     }
 
     /// The body begins with these, which were read from it already.
     pub(crate) fn send_again(&mut self, chunks: Vec<Bytes>) {
         if !chunks.is_empty() {
-            self.again = Some(Box::new(Again { chunks, next: 0 }));
+            self.rest.again = Some(Box::new(Again { chunks, next: 0 }));
         }
     }
 
     /// From here on someone else sees to it that the exchange goes on.
     pub(crate) fn wait_no_more(&mut self) {
-        self.pace = Pace::new(NEVER, 0);
+        self.rest.pace = Pace::new(NEVER, 0);
     }
 
     /// Sets how much may come, and how slowly.
     pub(crate) fn limit(&mut self, limits: BodyLimits) {
-        self.left = limits.bytes_max;
-        self.pace = Pace::new(self.pace.left(), limits.rate_min);
+        self.rest.left = limits.bytes_max;
+        self.rest.pace = Pace::new(self.rest.pace.left(), limits.rate_min);
     }
 
     pub(crate) fn origin(&self) -> &Origin {
-        &self.origin
+        &self.rest.origin
     }
 
     pub(crate) fn origin_mut(&mut self) -> &mut Origin {
-        &mut self.origin
+        &mut self.rest.origin
     }
 }
 
@@ -102,41 +112,41 @@ impl Body for Inbound {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let this = &mut *self;
-        if let Some(again) = &mut this.again {
+        let Self { incoming, rest } = &mut *self;
+        if let Some(again) = &mut rest.again {
             if let Some(chunk) = again.chunks.get(again.next) {
                 again.next += 1;
                 return Poll::Ready(Some(Ok(Frame::data(chunk.clone()))));
             }
-            this.again = None;
+            rest.again = None;
         }
-        if let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) {
+        if let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) {
             let data = match &frame {
                 Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
                 _ => 0,
             };
-            let since = this.waiting_since.take();
-            let waited = since.map_or(Duration::ZERO, |since| this.timer.now() - since);
-            this.pace.moved(data as u64, waited);
-            let Some(left) = this.left.checked_sub(data as u64) else {
+            let since = rest.waiting_since.take();
+            let waited = since.map_or(Duration::ZERO, |since| rest.timer.now() - since);
+            rest.pace.moved(data as u64, waited);
+            let Some(left) = rest.left.checked_sub(data as u64) else {
                 return Poll::Ready(Some(Err(TooLarge.into())));
             };
-            this.left = left;
+            rest.left = left;
             return Poll::Ready(
                 frame.map(|frame| frame.map(hop_by_hop::strip_trailers).map_err(Into::into)),
             );
         }
-        let since = *this.waiting_since.get_or_insert_with(|| this.timer.now());
-        ready!(this.timer.poll(cx, since + this.pace.left()));
+        let since = *rest.waiting_since.get_or_insert_with(|| rest.timer.now());
+        ready!(rest.timer.poll(cx, since + rest.pace.left()));
         Poll::Ready(Some(Err(Stalled.into())))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.again.is_none() && self.incoming.is_end_stream()
+        self.rest.again.is_none() && self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.again {
+        match self.rest.again {
             None => self.incoming.size_hint(),
             Some(_) => SizeHint::default(),
         }

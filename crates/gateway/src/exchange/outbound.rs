@@ -15,8 +15,13 @@ use crate::upstream::{Lease, StreamBody};
 
 /// The body of a response. When it ends, or is dropped, it gives back the upstream's connection,
 /// closes the request's record, and tells the client's connection.
+///
+/// Boxed, since a response is moved many times on its way.
 #[derive(Debug)]
-pub(crate) struct Outbound {
+pub(crate) struct Outbound(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     content: Content,
     note: Note,
     record: Option<Record>,
@@ -90,40 +95,40 @@ impl Outbound {
     }
 
     fn new(content: Content) -> Self {
-        Self {
+        Self(Box::new(Parts {
             content,
             note: Note::default(),
             record: None,
             client: None,
-        }
+        }))
     }
 
     pub(crate) fn note(&self) -> &Note {
-        &self.note
+        &self.0.note
     }
 
     pub(crate) fn note_mut(&mut self) -> &mut Note {
-        &mut self.note
+        &mut self.0.note
     }
 
     /// Has `record` closed when the body ends.
     pub(crate) fn recorded_by(&mut self, record: Record) {
-        self.record = Some(record);
+        self.0.record = Some(record);
     }
 
     /// Has the client's connection told when the body ends.
     pub(crate) fn tell_connection(&mut self, activity: Arc<Activity>) {
-        self.client = Some(Client::Connection(activity));
+        self.0.client = Some(Client::Connection(activity));
     }
 
     /// Has the client's stream told what of the body is taken.
     pub(crate) fn tell_stream(&mut self, stream: Arc<Stream>) {
-        self.client = Some(Client::Stream(stream));
+        self.0.client = Some(Client::Stream(stream));
     }
 
     /// Drops a content that is not to be sent; gives its length.
     pub(crate) fn discard(&mut self) -> Option<usize> {
-        match &mut self.content {
+        match &mut self.0.content {
             Content::Full(content) => content.take().map(|bytes| bytes.len()),
             Content::Upstream { .. } | Content::Stream { .. } => None,
         }
@@ -131,7 +136,8 @@ impl Outbound {
 
     /// Without waiting for the body to be dropped, which may be after a slow client took it all.
     fn give_back_if_ended(&mut self) {
-        let (Content::Upstream { incoming, .. } | Content::Stream { incoming, .. }) = &self.content
+        let (Content::Upstream { incoming, .. } | Content::Stream { incoming, .. }) =
+            &self.0.content
         else {
             return;
         };
@@ -141,7 +147,7 @@ impl Outbound {
     }
 
     fn give_back(&mut self) {
-        match &mut self.content {
+        match &mut self.0.content {
             Content::Full(_) => {}
             Content::Upstream { lease, .. } => {
                 if let Some(lease) = lease.take() {
@@ -153,7 +159,7 @@ impl Outbound {
     }
 
     fn end(&mut self, ending: Ending) {
-        if let Some(record) = &mut self.record {
+        if let Some(record) = &mut self.0.record {
             record.ended(ending);
         }
     }
@@ -174,10 +180,10 @@ impl Body for Outbound {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
-        if let Some(Client::Stream(stream)) = &this.client {
+        if let Some(Client::Stream(stream)) = &this.0.client {
             stream.body_asked();
         }
-        let frame = match &mut this.content {
+        let frame = match &mut this.0.content {
             Content::Full(content) => content.take().map(|bytes| Ok(Frame::data(bytes))),
             Content::Upstream { incoming, .. } => ready!(poll_incoming(incoming, cx)),
             Content::Stream { incoming, held } => match poll_incoming(incoming, cx) {
@@ -198,11 +204,11 @@ impl Body for Outbound {
         };
         match &frame {
             Some(Ok(frame)) => {
-                if let (Some(record), Some(data)) = (&mut this.record, frame.data_ref()) {
+                if let (Some(record), Some(data)) = (&mut this.0.record, frame.data_ref()) {
                     record.sent(data.len());
                 }
                 this.give_back_if_ended();
-                if let Some(Client::Stream(stream)) = &this.client {
+                if let Some(Client::Stream(stream)) = &this.0.client {
                     stream.body_given(frame.data_ref().map_or(0, Bytes::len));
                 }
             }
@@ -216,7 +222,7 @@ impl Body for Outbound {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
+        match &self.0.content {
             Content::Full(content) => content.is_none(),
             Content::Upstream { incoming, .. } | Content::Stream { incoming, .. } => {
                 incoming.is_end_stream()
@@ -225,7 +231,7 @@ impl Body for Outbound {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.content {
+        match &self.0.content {
             Content::Full(content) => {
                 SizeHint::with_exact(content.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
@@ -249,10 +255,10 @@ impl Drop for Outbound {
     fn drop(&mut self) {
         // hyper takes no more than it needs: nothing at all for HEAD, nor the end of a body whose
         // length it knows.
-        if matches!(self.content, Content::Full(_)) || self.is_end_stream() {
+        if matches!(self.0.content, Content::Full(_)) || self.is_end_stream() {
             self.end(Ending::Complete);
         }
-        if let Some(Client::Connection(activity)) = &self.client {
+        if let Some(Client::Connection(activity)) = &self.0.client {
             activity.response_ended();
         }
     }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use stanchion_core::Clock;
 
-use super::Record;
+use super::Facts;
 use crate::access_log::{Line, LogBuffer};
 use crate::exchange::Ending;
 use crate::metrics::RouteMetrics;
@@ -39,7 +39,7 @@ impl Recorder {
         self.metrics.in_flight.inc();
     }
 
-    pub(super) fn close(&self, record: &Record) {
+    pub(super) fn close(&self, record: &Facts) {
         let took = self.clock.now() - record.started;
         self.metrics.in_flight.dec();
         self.metrics.latency.observe(took);

@@ -90,10 +90,6 @@ pub(crate) struct StreamLease {
 }
 
 /// What became of a request.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "made once a request, and a box would cost more than the move"
-)]
 pub(super) enum Sent {
     Answered(http::Response<Incoming>, StreamBody),
     /// The server did not begin with it, and it is whole.

@@ -18,10 +18,6 @@ pub(crate) struct Lease {
 }
 
 /// What became of a request.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "made once a request, and a box would cost more than the move"
-)]
 pub(super) enum Sent {
     Answered(http::Response<Incoming>, Lease),
     /// Not a byte of it was sent.
@@ -43,23 +39,31 @@ impl Lease {
     /// # Cancel safety
     ///
     /// Dropping the future closes the connection: half a request cannot be taken back.
-    pub(super) async fn send(mut self, request: Request) -> Sent {
-        let Some((sender, _)) = &mut self.connection else {
-            return Sent::Unsent(request);
+    pub(super) fn send(mut self, request: Request) -> impl Future<Output = Sent> {
+        // Handed over at once, so that the future holds it no second time.
+        let sent = match &mut self.connection {
+            Some((sender, _)) => Ok(sender.try_send_request(request)),
+            None => Err(request),
         };
-        match sender.try_send_request(request).await {
-            // No upgrade is passed on, so none was asked for.
-            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                Sent::Failed(Failure::Invalid)
+        async move {
+            let sent = match sent {
+                Ok(sent) => sent,
+                Err(request) => return Sent::Unsent(request),
+            };
+            match sent.await {
+                // No upgrade is passed on, so none was asked for.
+                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    Sent::Failed(Failure::Invalid)
+                }
+                Ok(response) if !framing::is_sound(response.headers()) => {
+                    Sent::Failed(Failure::Invalid)
+                }
+                Ok(response) => Sent::Answered(response, self),
+                Err(mut error) => match error.take_message() {
+                    Some(request) => Sent::Unsent(request),
+                    None => Sent::Failed(Failure::of(error.error())),
+                },
             }
-            Ok(response) if !framing::is_sound(response.headers()) => {
-                Sent::Failed(Failure::Invalid)
-            }
-            Ok(response) => Sent::Answered(response, self),
-            Err(mut error) => match error.take_message() {
-                Some(request) => Sent::Unsent(request),
-                None => Sent::Failed(Failure::of(error.error())),
-            },
         }
     }
 

@@ -96,9 +96,10 @@ impl Pool {
     pub(super) async fn lease(self: &Arc<Self>, connection: Connection) -> Result<Lease, Failure> {
         let place = match Places::try_take(&self.places) {
             Some(place) => place,
+            // Boxed, as is connecting: seldom, and not to be carried along by every request.
             None => {
                 let limit = self.connect_timeout();
-                within(&self.clock, limit, Places::take(&self.places))
+                Box::pin(within(&self.clock, limit, Places::take(&self.places)))
                     .await
                     .ok_or(Failure::Exhausted)?
             }
@@ -113,7 +114,7 @@ impl Pool {
         };
         let (sender, in_use) = match kept {
             Some(kept) => (kept.sender, kept.in_use),
-            None => self.connect().await?,
+            None => Box::pin(self.connect()).await?,
         };
         place.forget();
         Ok(Lease::new(self.clone(), sender, in_use))
