@@ -21,7 +21,7 @@ pub(crate) fn cases(
     cpu_max: f64,
     options: &Options,
 ) -> Vec<Case> {
-    let (rounds, seconds) = if options.quick { (3, 1) } else { (9, 2) };
+    let (rounds, seconds) = (if options.quick { 3 } else { 9 }, 1);
     let kinds = [Kind::Stanchion, Kind::Nginx, Kind::Floor];
     let bursts = kinds.map(|kind| Bursts::new(kind, route, seconds));
     let case = |what: &str, unit, read: fn(&Burst) -> f64, targets: &[Target]| {
