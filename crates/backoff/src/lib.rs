@@ -60,6 +60,18 @@ impl Backoff {
         Ok(self)
     }
 
+    /// The longest delay.
+    #[must_use]
+    pub const fn cap(&self) -> Duration {
+        self.cap
+    }
+
+    /// How many times longer each delay is.
+    #[must_use]
+    pub const fn factor(&self) -> f64 {
+        self.factor
+    }
+
     /// How long to wait after `attempt` earlier failures in a row, without jitter; for 0 that is
     /// the base.
     #[must_use]

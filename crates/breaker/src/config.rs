@@ -2,6 +2,8 @@ mod half_open;
 mod invalid;
 mod open_time;
 mod ramp;
+#[cfg(feature = "serde")]
+mod serde;
 mod slow_calls;
 mod window;
 
@@ -70,6 +72,8 @@ pub enum CancelPolicy {
 
 /// What [`Outcome::Overload`](stanchion_core::Outcome::Overload) counts as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(::serde::Deserialize, ::serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum OverloadPolicy {
     /// As a failure: a dependency that has no capacity is better asked less.

@@ -30,6 +30,8 @@ pub struct HalfOpen {
 
 /// When the trials have decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Verdict {
     /// When all are over: it opens if the failure rate or the rate of slow calls is reached among
@@ -43,6 +45,8 @@ pub enum Verdict {
 
 /// What becomes of a breaker that was half-open for too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Expiry {
     /// It opens again.

@@ -22,6 +22,12 @@ impl InvalidConfig {
         }
     }
 
+    /// The same of the field that this value was for.
+    #[cfg(feature = "serde")]
+    pub(crate) fn of(self, field: &'static str) -> Self {
+        Self { field, ..self }
+    }
+
     /// The field that is wrong.
     #[must_use]
     pub const fn field(&self) -> &'static str {

@@ -22,11 +22,11 @@ use crate::Ratio;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OpenTime {
-    base: Duration,
-    growth: Option<Backoff>,
-    jitter: Option<Ratio>,
-    decay: Option<Duration>,
-    retry_after_max: Option<Duration>,
+    pub(super) base: Duration,
+    pub(super) growth: Option<Backoff>,
+    pub(super) jitter: Option<Ratio>,
+    pub(super) decay: Option<Duration>,
+    pub(super) retry_after_max: Option<Duration>,
 }
 
 const MAX: Duration = Duration::from_secs(86_400 * 365);
