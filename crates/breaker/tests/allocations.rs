@@ -8,7 +8,10 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use stanchion_breaker::{Breaker, BreakerLayer, Config, Ratio, Rejected, SlowCalls, Window};
+use stanchion_breaker::{
+    Breaker, BreakerLayer, Config, KeyedBreaker, Ratio, Rejected, SlowCalls, Throttle,
+    ThrottleConfig, Window,
+};
 use stanchion_core::{Clock, Outcome};
 use testkit::{CountingAllocator, allocations};
 use tower::{Layer, Service, service_fn};
@@ -42,6 +45,32 @@ fn neither_passing_nor_refusing_nor_opening_allocates() {
         assert!(counted.result > 0);
         assert_eq!(counted.allocations, 0);
     }
+}
+
+#[test]
+fn a_known_key_and_a_throttle_allocate_nothing() {
+    let keyed = KeyedBreaker::<str>::new(Config::default(), 10).unwrap();
+    let throttle = Throttle::new(ThrottleConfig::default());
+    drop(keyed.try_acquire("known"));
+    let counted = allocations(|| {
+        for call in 0..1_000 {
+            let good = call % 4 == 0;
+            let outcome = if good {
+                Outcome::Success
+            } else {
+                Outcome::Overload
+            };
+            if let Ok(permit) = keyed.try_acquire("known") {
+                permit.record(outcome);
+            }
+            if let Ok(permit) = throttle.try_acquire() {
+                permit.record(outcome);
+            }
+        }
+    });
+    assert_eq!(counted.allocations, 0);
+    assert!(keyed.try_acquire("known").is_err());
+    assert!(throttle.snapshot().rejected_total > 0);
 }
 
 fn double(request: u32) -> Ready<Result<u32, Infallible>> {

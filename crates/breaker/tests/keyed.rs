@@ -298,6 +298,39 @@ fn new_configurations_reach_the_breakers_that_there_are() {
 }
 
 #[test]
+fn a_new_configuration_goes_on_where_the_old_one_stands() {
+    let (clock, time) = Clock::manual();
+    let growing = OpenTime::growing(ns(100), 2.0, ns(10_000)).unwrap();
+    let growing = config().with_open_time(growing);
+    let old = Breaker::new(growing.clone()).with_clock(clock);
+    old.try_acquire().unwrap().record(Outcome::Failure);
+    time.advance(ns(101));
+    old.try_acquire().unwrap().record(Outcome::Failure);
+
+    let new = old.reconfigured(growing.clone());
+    assert_eq!(new.snapshot(), old.snapshot());
+    assert_eq!(new.snapshot().open_for, Some(ns(201)));
+    time.advance(ns(201));
+    new.try_acquire().unwrap().record(Outcome::Failure);
+    assert_eq!(
+        new.snapshot().open_for,
+        Some(ns(401)),
+        "it opened for the third time"
+    );
+
+    new.disable();
+    let disabled = new.reconfigured(growing);
+    assert_eq!(disabled.state(), State::Disabled);
+    let call = new.try_acquire().unwrap();
+    call.record(Outcome::Failure);
+    assert_eq!(
+        disabled.snapshot().late_total,
+        0,
+        "calls end where they began"
+    );
+}
+
+#[test]
 fn numbers_that_make_no_sense_are_refused_by_name() {
     for wrong in [0, (1 << 24) + 1] {
         let error = KeyedBreaker::<str>::new(Config::default(), wrong).unwrap_err();
