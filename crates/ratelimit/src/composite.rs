@@ -165,6 +165,12 @@ impl<Req> CompositeLimit<Req> {
         &self.name
     }
 
+    /// The keys that it was built for; `None` if it is shared by all requests.
+    #[must_use]
+    pub fn max_keys(&self) -> Option<usize> {
+        self.by_key.as_ref().map(|by_key| by_key.max_keys)
+    }
+
     /// What each state is limited by now.
     #[must_use]
     pub fn policy(&self) -> Policy {

@@ -174,7 +174,8 @@ impl<A: Algorithm + Into<Policy> + Numbers> Running for Stream<A> {
         let reserved = self.algorithm.reserve(&mut self.state, now, cost, wait_max);
         let (slot, taken) = reserved?;
         let before = self.takes;
-        self.takes += 1;
+        // What takes nothing stands behind nobody.
+        self.takes += u64::from(cost > 0);
         Ok(Claim {
             slot,
             taken,
@@ -193,16 +194,17 @@ impl<A: Algorithm + Into<Policy> + Numbers> Running for Stream<A> {
     }
 
     fn refund(&mut self, now: Instant, cost: u64) -> u64 {
-        self.takes += 1;
         self.algorithm.advance(&mut self.state, now);
-        self.algorithm.refund(&mut self.state, now, cost)
+        let back = self.algorithm.refund(&mut self.state, now, cost);
+        self.takes += u64::from(back > 0);
+        back
     }
 
     fn force(&mut self, now: Instant, cost: u64) -> Status {
-        self.takes += 1;
         self.algorithm.advance(&mut self.state, now);
         if cost > 0 {
             self.algorithm.take(&mut self.state, now, cost);
+            self.takes += 1;
         }
         self.algorithm.status(&self.state, now, 1)
     }

@@ -8,6 +8,7 @@ mod key_bytes;
 mod lease;
 mod limiter;
 mod link;
+mod refusals;
 mod script;
 mod store;
 mod terms;

@@ -104,7 +104,9 @@ impl Algorithm for TokenBucket {
             return 0;
         }
         let back = cost.min(self.ahead(state, now) / self.step);
-        self.give_back(state, back);
+        // What is used of a last one comes back with it.
+        self.give_back(state, cost.min(used));
+        self.advance(state, now);
         back
     }
 

@@ -37,6 +37,8 @@ pub struct RedisConfig {
     pub(super) one_slot: bool,
     pub(super) deadline: Duration,
     pub(super) lease: Option<RedisLease>,
+    /// How many keys' refusals are remembered.
+    pub(super) refusals: Option<usize>,
     pub(super) outage: Outage,
 }
 
@@ -141,6 +143,7 @@ impl RedisConfig {
             one_slot: false,
             deadline: DEADLINE,
             lease: None,
+            refusals: None,
             outage: Outage::default(),
         }
     }
@@ -182,6 +185,17 @@ impl RedisConfig {
     /// Draws permits in batches. Default: each call asks Redis.
     pub fn leased(mut self, lease: RedisLease) -> Self {
         self.lease = Some(lease);
+        self
+    }
+
+    /// Asks Redis no more about a key that it has just refused, until the moment at which it said that
+    /// the request would pass, and for a second at most; of up to `max_keys` keys, which take some 150
+    /// bytes each. Default: each call asks Redis.
+    ///
+    /// So who is over his limit costs no round trips. What other instances give back or reset shows
+    /// up to a second later; what this one does, at once.
+    pub fn remembering_refusals(mut self, max_keys: usize) -> Self {
+        self.refusals = Some(max_keys);
         self
     }
 
@@ -246,6 +260,9 @@ impl RedisConfig {
                 format!("{:?}", self.deadline),
                 "more than 0, at most 60s",
             );
+        }
+        if self.refusals == Some(0) {
+            return wrong("refusals", "0".to_owned(), "of at least 1 key");
         }
         if let Some(lease) = &self.lease {
             let bursts = self.limits.iter().map(|limit| limit.policy.limit());

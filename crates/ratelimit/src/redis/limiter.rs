@@ -18,6 +18,7 @@ use super::fallback::Fallback;
 use super::key::{Name, Names, Spread};
 use super::lease::{Answer, Draw, Drawn, Leases, Spend};
 use super::link::Silence;
+use super::refusals::Refusals;
 use super::script::{Operation, Reply, Request};
 use super::terms::Terms;
 use super::{KeyBytes, RedisStore};
@@ -67,6 +68,7 @@ struct Shared {
     names: Names,
     limits: Vec<Terms>,
     leases: Option<Leases>,
+    refusals: Option<Refusals>,
     fallback: Fallback,
     counts: Counts,
 }
@@ -78,6 +80,7 @@ struct Counts {
     timed_out: AtomicU64,
     fell_back: AtomicU64,
     draws: AtomicU64,
+    remembered: AtomicU64,
 }
 
 /// A limiter on Redis in plain numbers, to make metrics from. Numbers of this handle and its clones,
@@ -95,6 +98,8 @@ pub struct RedisSnapshot {
     pub fell_back: u64,
     /// Batches asked for.
     pub draws: u64,
+    /// Requests refused without asking, since Redis had just refused their key.
+    pub remembered: u64,
     /// Keys that hold leased permits now.
     pub leased_keys: usize,
     /// Leased permits not spent yet.
@@ -120,6 +125,7 @@ impl RedisRateLimiter {
         let shared = Shared {
             names: Names::new(&config.prefix, spread),
             leases: config.lease.map(Leases::new),
+            refusals: config.refusals.map(Refusals::new),
             fallback: Fallback::new(config.outage, &config.limits, &limits, clock)?,
             limits,
             counts: Counts::default(),
@@ -207,7 +213,9 @@ impl RedisRateLimiter {
     /// again may give back twice.
     pub async fn refund<K: KeyBytes + ?Sized>(&self, key: &K, n: u64) -> Result<(), Unavailable> {
         let key = key.key_bytes();
-        self.shared.ask(&key, Operation::Refund { cost: n }).await?;
+        let refunded = self.shared.ask(&key, Operation::Refund { cost: n }).await;
+        self.shared.forget_refusal(&key);
+        refunded?;
         Ok(())
     }
 
@@ -231,8 +239,10 @@ impl RedisRateLimiter {
             }
         }
         let link = shared.store.shared();
-        link.run(&command, name.slot(), shared.config.deadline)
-            .await?;
+        let deleted = link.run(&command, name.slot(), shared.config.deadline);
+        let deleted = deleted.await;
+        shared.forget_refusal(&key);
+        deleted?;
         Ok(())
     }
 
@@ -261,6 +271,7 @@ impl RedisRateLimiter {
             timed_out: read(&shared.counts.timed_out),
             fell_back: read(&shared.counts.fell_back),
             draws: read(&shared.counts.draws),
+            remembered: read(&shared.counts.remembered),
             leased_keys,
             leased_permits,
         }
@@ -320,6 +331,9 @@ impl Shared {
                 return Ok(Err(rejected).into());
             }
         }
+        if let Some(rejected) = self.remembered(key, cost) {
+            return Ok(Err(rejected).into());
+        }
         let Some(leases) = &self.leases else {
             return Err(Waiting::Redis);
         };
@@ -341,8 +355,9 @@ impl Shared {
     async fn decide(&self, key: &[u8], cost: u64) -> Decided {
         match self.ask_for(key, cost).await {
             Ok(result) => {
-                if result.is_ok() {
-                    self.fallback.keep_warm(key, cost);
+                match &result {
+                    Ok(_) => self.fallback.keep_warm(key, cost),
+                    Err(rejected) => self.remember(key, cost, rejected),
                 }
                 result.map(Some).into()
             }
@@ -357,8 +372,32 @@ impl Shared {
                 self.fallback.keep_warm(key, cost);
                 Ok(status).into()
             }
-            Answer::Refused(rejected) => Err(rejected).into(),
+            Answer::Refused(rejected) => {
+                self.remember(key, cost, &rejected);
+                Err(rejected).into()
+            }
             Answer::Silent(silence) => self.fall_back(key, cost, silence),
+        }
+    }
+
+    /// A refusal of Redis that still stands.
+    fn remembered(&self, key: &[u8], cost: u64) -> Option<Rejected> {
+        let refusals = self.refusals.as_ref()?;
+        let rejected = refusals.find(key, cost, self.store.shared().clock.now())?;
+        self.counts.remembered.fetch_add(1, Ordering::Relaxed);
+        Some(rejected)
+    }
+
+    fn remember(&self, key: &[u8], cost: u64, rejected: &Rejected) {
+        if let Some(refusals) = &self.refusals {
+            let now = self.store.shared().clock.now();
+            refusals.note(key, cost, rejected, now);
+        }
+    }
+
+    fn forget_refusal(&self, key: &[u8]) {
+        if let Some(refusals) = &self.refusals {
+            refusals.forget(key);
         }
     }
 

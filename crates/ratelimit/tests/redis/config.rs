@@ -30,6 +30,7 @@ async fn what_cannot_be_is_refused_by_name() {
         (one().and_shared("all", burst(9)), "limit"),
         (one().with_deadline(Duration::ZERO), "deadline"),
         (one().with_deadline(Duration::MAX), "deadline"),
+        (one().remembering_refusals(0), "refusals"),
         (lease(0), "batch"),
         (lease(10), "batch"),
         (

@@ -9,6 +9,7 @@ mod dropped;
 mod lease;
 mod outage;
 mod processes;
+mod refusals;
 
 use std::time::Duration;
 
