@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use stanchion_breaker::{Ratio, Throttle, ThrottleConfig, ThrottleEvent, Throttled};
+use stanchion_breaker::{Ratio, Throttle, ThrottleConfig, ThrottleEvent};
 use stanchion_core::{Clock, ManualClock, Outcome};
 
 const WINDOW: u64 = 1_000;
@@ -236,7 +236,7 @@ fn no_call_is_lost_between_threads() {
 
 #[cfg(feature = "tower")]
 mod layer {
-    use stanchion_breaker::{BoxError, BreakerLayer};
+    use stanchion_breaker::{BoxError, BreakerLayer, Throttled};
     use testkit::{Gate, Probe, Strict, drop_at_every_await_in};
     use tower::{Layer, ServiceExt, service_fn};
 
