@@ -3,6 +3,7 @@
 mod access;
 mod answer;
 mod body;
+mod breakers;
 mod explain;
 mod io;
 mod limits;
@@ -10,6 +11,7 @@ mod listeners;
 mod page;
 mod service;
 mod stats;
+mod switches;
 mod token;
 
 use std::convert::Infallible;

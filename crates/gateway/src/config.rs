@@ -1,5 +1,6 @@
 //! What a gateway is told: a value that cannot be wrong once it is built.
 
+mod breaker;
 mod edits;
 mod error;
 mod field;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::guard;
 
+pub(crate) use breaker::{Breaker, BreakerWindow, Share};
 pub(crate) use edits::FieldEdits;
 pub use error::{ConfigError, Mistake, ReadError};
 pub(crate) use limit::{LIMITS_MAX, Limit, LimitBy, Outage, Redis, RedisLimit, Tier};
@@ -177,6 +179,9 @@ pub(crate) struct Upstream {
     pub(crate) idle_max: usize,
     #[serde(serialize_with = "show::duration")]
     pub(crate) idle_timeout: Duration,
+    /// One for each endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) breaker: Option<Breaker>,
 }
 
 /// What the servers of an upstream speak.
@@ -228,6 +233,8 @@ pub(crate) struct Route {
     #[serde(serialize_with = "edits::without_values")]
     pub(crate) request_headers: FieldEdits,
     pub(crate) response_headers: FieldEdits,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) breaker: Option<Breaker>,
 }
 
 /// What metrics and the log call the route of requests that have none.

@@ -11,6 +11,7 @@ use crate::access_log::AccessLog;
 use crate::config::Config;
 use crate::reload::{ConfigStatus, Event, ReloadError, Reloaded};
 use crate::shared::Shared;
+use crate::switch::Switch;
 use crate::{admin, listener, worker};
 
 /// A running gateway, on threads of its own.
@@ -77,6 +78,20 @@ impl Gateway {
         config: Config,
         observer: impl Observe<Event> + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
+        Self::start_with(config, observer, [])
+    }
+
+    /// Starts the gateway as [`start_observed`](Self::start_observed) does, and lets operators set
+    /// these [switches](Switch).
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with(
+        config: Config,
+        observer: impl Observe<Event> + Send + Sync + 'static,
+        switches: impl IntoIterator<Item = Switch>,
+    ) -> Result<Self, StartError> {
         let clock = Clock::system();
         let (listen, operators) = (config.listen.address, config.admin.address);
         let workers = config.workers;
@@ -97,7 +112,8 @@ impl Gateway {
             let error = io::Error::new(io::ErrorKind::InvalidInput, error);
             StartError::new("cannot take changes".to_owned(), error)
         })?;
-        let shared = Shared::new(config, clock, observer).map_err(|error| {
+        let switches = switches.into_iter().collect();
+        let shared = Shared::new(config, clock, observer, switches).map_err(|error| {
             let error = io::Error::new(io::ErrorKind::InvalidInput, error);
             StartError::new("cannot make a limit".to_owned(), error)
         })?;

@@ -5,6 +5,7 @@
 //! request touches atomics only. Series live for as long as a configuration or a request uses them, so
 //! that names which a reload brings and takes do not pile up.
 
+mod breaker;
 mod endpoint;
 mod histogram;
 mod labels;
@@ -23,6 +24,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::breaker::Breakers;
+use breaker::BreakerMetrics;
 use endpoint::EndpointSeries;
 pub(crate) use endpoint::{EndpointCounts, EndpointMetrics};
 use histogram::AtomicHistogram;
@@ -51,6 +54,7 @@ pub(crate) struct Metrics {
     upstream_failed: Family<EndpointLabels, Counter>,
     routes: Live<RouteLabels, RouteMetrics>,
     limits: Live<LimitLabels, LimitSeries>,
+    breakers: BreakerMetrics,
     endpoints: Live<EndpointLabels, EndpointSeries>,
     pub(crate) in_flight: Gauge,
     pub(crate) connections: Gauge,
@@ -85,6 +89,7 @@ impl Metrics {
             upstream_failed: Family::default(),
             routes: Live::default(),
             limits: Live::default(),
+            breakers: BreakerMetrics::default(),
             endpoints: Live::default(),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
@@ -181,11 +186,13 @@ impl Metrics {
             "Lines of the access log that were lost because the writer was behind",
             self.log_lines_dropped.clone(),
         );
+        self.breakers.register(registry);
         self.reload.register(registry);
     }
 
-    /// All metrics as text, in the OpenMetrics format.
-    pub(crate) fn encode(&self) -> Result<String, fmt::Error> {
+    /// All metrics as text, in the OpenMetrics format, with what these breakers say.
+    pub(crate) fn encode(&self, breakers: &Breakers) -> Result<String, fmt::Error> {
+        self.breakers.read(breakers);
         let mut text = String::new();
         encode(&mut text, &self.registry.lock())?;
         Ok(text)

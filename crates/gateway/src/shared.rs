@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::reload::{Event, Reloading};
 use crate::snapshot::{Making, Snapshot};
+use crate::switch::Switch;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) leave: Notify,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) reloading: Reloading,
+    pub(crate) switches: Box<[Switch]>,
     snapshot: ArcSwap<Snapshot>,
     #[cfg(feature = "redis")]
     stores: StoreThread,
@@ -53,6 +55,7 @@ impl Shared {
         config: Config,
         clock: Clock,
         observer: impl Observe<Event> + Send + Sync + 'static,
+        switches: Box<[Switch]>,
     ) -> Result<Self, LimitError> {
         let metrics = Metrics::new();
         let places = Places::new(config.listen.connections_max);
@@ -68,6 +71,7 @@ impl Shared {
         Ok(Self {
             places: Arc::new(places),
             reloading: Reloading::new(&metrics, &clock, observer),
+            switches,
             snapshot: ArcSwap::from_pointee(snapshot),
             #[cfg(feature = "redis")]
             stores,

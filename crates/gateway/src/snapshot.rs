@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use stanchion_core::Clock;
 
+use crate::breaker::Breakers;
 use crate::client::Clients;
 use crate::config::Config;
 use crate::limit::{Limit, LimitError, Maker, Tiers};
@@ -22,6 +23,7 @@ pub(crate) struct Snapshot {
     pub(crate) generation: u64,
     pub(crate) config: Config,
     pub(crate) clients: Clients,
+    pub(crate) breakers: Breakers,
     /// Of each route, in the order of the configuration.
     limits: Vec<Vec<Limit>>,
     #[cfg(feature = "redis")]
@@ -66,6 +68,7 @@ impl Snapshot {
             let ids = before.config.routes.iter().map(|route| &*route.id);
             ids.zip(before.limits()).collect()
         });
+        let breakers = Breakers::new(&config, making.clock, before.map(|before| &before.breakers));
         let limits = config.routes.iter().map(|route| {
             let known = known.get(&*route.id).copied().unwrap_or_default();
             let limits = route.limits.iter().map(|limit| {
@@ -78,6 +81,7 @@ impl Snapshot {
             generation: before.map_or(1, |before| before.generation + 1),
             clients: Clients::new(config.listen.trusted.clone()),
             limits: limits.collect::<Result<_, _>>()?,
+            breakers: breakers.map_err(LimitError::Breaker)?,
             #[cfg(feature = "redis")]
             stores,
             config,

@@ -3,9 +3,12 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use stanchion_breaker::{Breaker, BreakerLayer, Rejected};
+use stanchion_core::Outcome;
 use tower::{Service, ServiceBuilder, service_fn};
 
 use crate::body_limit::BodyLimitLayer;
+use crate::breaker;
 use crate::config::{self, Telling};
 use crate::exchange::{Request, Response};
 use crate::forward;
@@ -31,7 +34,8 @@ pub(crate) fn gateway(
         let upstream = upstreams[config.upstream].clone();
         let recorder = worker.recorder(&config.id);
         let forwarded = snapshot.config.upstreams[config.upstream].forwarded;
-        route(config, limits, forwarded, recorder, upstream)
+        let breaker = snapshot.breakers.route(&config.id);
+        route(config, limits, breaker, forwarded, recorder, upstream)
     });
     let table = Table::new(&config.routes).with_encoded_slash(config.listen.encoded_slash);
     let unmatched = worker.recorder(&Arc::from(config::UNMATCHED));
@@ -47,11 +51,21 @@ pub(crate) fn gateway(
 fn route(
     config: &config::Route,
     limits: &[Limit],
+    breaker: Option<Breaker>,
     forwarded: Telling,
     recorder: Arc<Recorder>,
     upstream: Arc<Upstream>,
 ) -> impl GatewayService + use<> {
     let limits = (!limits.is_empty()).then(|| LimitsLayer::new(limits));
+    let breaker = breaker.map(|breaker| {
+        BreakerLayer::new(breaker)
+            .classify(|result: Result<&Response, &Infallible>| {
+                result.map_or(Outcome::Failure, breaker::outcome_of)
+            })
+            .respond_with(|rejected: &Rejected, request: Request| {
+                breaker::refuse(rejected, &request.body().origin().id)
+            })
+    });
     let rewrite = Arc::new(Rewrite::new(config));
     let rewrites = rewrite.clone();
     ServiceBuilder::new()
@@ -59,6 +73,8 @@ fn route(
         // The gateway's own answers, too.
         .map_response(move |response| rewrites.response(response))
         .option_layer(limits)
+        // Behind the limits: what they refuse is no request to the server.
+        .option_layer(breaker)
         .layer(BodyLimitLayer::new(config.bodies))
         .map_request(move |request| forward::request(request, forwarded))
         .map_request(move |request| rewrite.request(request))

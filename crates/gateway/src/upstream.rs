@@ -12,8 +12,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
-use stanchion_core::{Clock, Instant};
+use stanchion_breaker::{Breaker, Permit, Rejected};
+use stanchion_core::{Clock, Instant, Outcome};
 
+use crate::breaker::{self, Breakers};
 use crate::config;
 use crate::exchange::{Outbound, Request, Response};
 use crate::metrics::{EndpointMetrics, Metrics};
@@ -35,6 +37,7 @@ struct Endpoint {
     name: Arc<str>,
     connections: Connections,
     metrics: EndpointMetrics,
+    breaker: Option<Breaker>,
 }
 
 /// The connections to one endpoint, by what it speaks.
@@ -75,12 +78,17 @@ impl Upstream {
         metrics: &Metrics,
         clock: &Clock,
         first: usize,
+        breakers: &Breakers,
         before: Option<&Self>,
     ) -> Self {
         let endpoint = |name: &Arc<str>| {
+            let breaker = breakers.endpoint(&config.name, name);
             let kept = before.and_then(|before| before.endpoint(name));
             if let Some(kept) = kept.filter(|kept| kept.connections.stay(config)) {
-                return kept.clone();
+                return Endpoint {
+                    breaker,
+                    ..kept.clone()
+                };
             }
             let metrics = metrics.endpoint(&config.name, name);
             Endpoint {
@@ -96,6 +104,7 @@ impl Upstream {
                     }
                 },
                 metrics,
+                breaker,
             }
         };
         Self {
@@ -114,78 +123,91 @@ impl Upstream {
     ///
     /// A second try is made, once, only where nothing of the request was sent: at the next endpoint
     /// if none could be connected to, on a new connection if a kept one turned out to be closed.
+    /// Endpoints whose breaker is open are passed over.
     pub(crate) async fn send(&self, mut request: Request) -> Response {
         let id = request.body().origin().id.clone();
         let mut refused = None;
         let mut turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let mut connection = Connection::Kept;
         let mut second = false;
+        let mut passed_over = PassedOver::default();
         loop {
             let endpoint = &self.endpoints[turn % self.endpoints.len()];
-            let pool = match &endpoint.connections {
-                Connections::Http1(pool) => pool,
-                Connections::Http2(pool) => {
-                    let failure = match Box::pin(pool.lease(refused.as_ref())).await {
-                        Err(failure) if !second && self.endpoints.len() > 1 => {
-                            endpoint.metrics.failed(failure.cause());
-                            turn = turn.wrapping_add(1);
-                            second = true;
-                            continue;
+            let permit = match endpoint.admit() {
+                Ok(permit) => permit,
+                Err(rejected) => {
+                    passed_over.add(rejected);
+                    if passed_over.count < self.endpoints.len() {
+                        turn = turn.wrapping_add(1);
+                        continue;
+                    }
+                    return match passed_over.failed {
+                        Some((failure, endpoint)) => endpoint.problem(failure, &id),
+                        None => breaker::refuse(&passed_over.soonest(rejected), &id),
+                    };
+                }
+            };
+            let no_connection = match &endpoint.connections {
+                Connections::Http1(pool) => match pool.lease(connection).await {
+                    Err(failure) => failure,
+                    Ok(lease) => {
+                        endpoint.metrics.requests.inc();
+                        match lease.send(request).await {
+                            Sent::Answered(response, lease) => {
+                                judge(permit, breaker::outcome(response.status()));
+                                let (parts, incoming) = response.into_parts();
+                                let outbound = Outbound::upstream(incoming, lease);
+                                return answered(parts, outbound, &endpoint.name);
+                            }
+                            Sent::Unsent(returned) if !second => {
+                                endpoint.unsent(permit);
+                                request = returned;
+                                connection = Connection::New;
+                                second = true;
+                                continue;
+                            }
+                            Sent::Unsent(_) => return endpoint.failed(permit, Failure::Stale, &id),
+                            Sent::Failed(failure) => return endpoint.failed(permit, failure, &id),
                         }
-                        Err(failure) => failure,
-                        Ok(lease) => {
-                            endpoint.metrics.requests.inc();
-                            match Box::pin(lease.send(request)).await {
-                                (h2::Sent::Answered(response, held), _) => {
-                                    let (parts, incoming) = response.into_parts();
-                                    let outbound = Outbound::stream(incoming, held);
-                                    return answered(parts, outbound, &endpoint.name);
-                                }
-                                (h2::Sent::Unsent(returned), lease) if !second => {
-                                    endpoint.metrics.failed(Failure::Stale.cause());
-                                    request = returned;
-                                    refused = lease;
-                                    turn = turn.wrapping_add(1);
-                                    second = true;
-                                    continue;
-                                }
-                                (h2::Sent::Unsent(_), _) => Failure::Stale,
-                                (h2::Sent::Failed(failure), _) => failure,
+                    }
+                },
+                Connections::Http2(pool) => match Box::pin(pool.lease(refused.as_ref())).await {
+                    Err(failure) => failure,
+                    Ok(lease) => {
+                        endpoint.metrics.requests.inc();
+                        match Box::pin(lease.send(request)).await {
+                            (h2::Sent::Answered(response, held), _) => {
+                                judge(permit, breaker::outcome(response.status()));
+                                let (parts, incoming) = response.into_parts();
+                                let outbound = Outbound::stream(incoming, held);
+                                return answered(parts, outbound, &endpoint.name);
+                            }
+                            (h2::Sent::Unsent(returned), lease) if !second => {
+                                endpoint.unsent(permit);
+                                request = returned;
+                                refused = lease;
+                                turn = turn.wrapping_add(1);
+                                second = true;
+                                continue;
+                            }
+                            (h2::Sent::Unsent(_), _) => {
+                                return endpoint.failed(permit, Failure::Stale, &id);
+                            }
+                            (h2::Sent::Failed(failure), _) => {
+                                return endpoint.failed(permit, failure, &id);
                             }
                         }
-                    };
-                    return failed(failure, endpoint, &id);
-                }
-            };
-            let failure = match pool.lease(connection).await {
-                Err(failure) if !second && self.endpoints.len() > 1 => {
-                    endpoint.metrics.failed(failure.cause());
-                    turn = turn.wrapping_add(1);
-                    second = true;
-                    continue;
-                }
-                Err(failure) => failure,
-                Ok(lease) => {
-                    endpoint.metrics.requests.inc();
-                    match lease.send(request).await {
-                        Sent::Answered(response, lease) => {
-                            let (parts, incoming) = response.into_parts();
-                            let outbound = Outbound::upstream(incoming, lease);
-                            return answered(parts, outbound, &endpoint.name);
-                        }
-                        Sent::Unsent(returned) if !second => {
-                            endpoint.metrics.failed(Failure::Stale.cause());
-                            request = returned;
-                            connection = Connection::New;
-                            second = true;
-                            continue;
-                        }
-                        Sent::Unsent(_) => Failure::Stale,
-                        Sent::Failed(failure) => failure,
                     }
-                }
+                },
             };
-            return failed(failure, endpoint, &id);
+            if second || self.endpoints.len() == 1 {
+                return endpoint.failed(permit, no_connection, &id);
+            }
+            judge(permit, no_connection.outcome());
+            endpoint.metrics.failed(no_connection.cause());
+            passed_over = PassedOver::after(no_connection, endpoint);
+            turn = turn.wrapping_add(1);
+            second = true;
         }
     }
 
@@ -200,11 +222,69 @@ impl Upstream {
     }
 }
 
-fn failed(failure: Failure, endpoint: &Endpoint, id: &HeaderValue) -> Response {
-    endpoint.metrics.failed(failure.cause());
-    let mut response = failure.problem().response(id);
-    response.body_mut().note_mut().endpoint = Some(endpoint.name.clone());
-    response
+/// Endpoints that a request was kept from.
+#[derive(Default)]
+struct PassedOver<'a> {
+    count: usize,
+    soonest: Option<Rejected>,
+    /// What a try before failed of.
+    failed: Option<(Failure, &'a Endpoint)>,
+}
+
+impl<'a> PassedOver<'a> {
+    fn after(failure: Failure, endpoint: &'a Endpoint) -> Self {
+        Self {
+            failed: Some((failure, endpoint)),
+            ..Self::default()
+        }
+    }
+
+    fn add(&mut self, rejected: Rejected) {
+        self.count += 1;
+        self.soonest = Some(self.soonest(rejected));
+    }
+
+    /// Of this refusal and those before, the one that is over first.
+    fn soonest(&self, rejected: Rejected) -> Rejected {
+        let wait = |rejected: &Rejected| rejected.retry_after().unwrap_or(Duration::MAX);
+        match self.soonest {
+            Some(soonest) if wait(&soonest) <= wait(&rejected) => soonest,
+            _ => rejected,
+        }
+    }
+}
+
+impl Endpoint {
+    /// Lets a request through, by the breaker if there is one.
+    fn admit(&self) -> Result<Option<Permit<'_>>, Rejected> {
+        self.breaker.as_ref().map(Breaker::try_acquire).transpose()
+    }
+
+    /// A request came back unsent, which says nothing of the endpoint but that it lets idle
+    /// connections go.
+    fn unsent(&self, permit: Option<Permit<'_>>) {
+        judge(permit, Outcome::Ignore);
+        self.metrics.failed(Failure::Stale.cause());
+    }
+
+    /// The answer to a request that failed here, once that is counted.
+    fn failed(&self, permit: Option<Permit<'_>>, failure: Failure, id: &HeaderValue) -> Response {
+        judge(permit, failure.outcome());
+        self.metrics.failed(failure.cause());
+        self.problem(failure, id)
+    }
+
+    fn problem(&self, failure: Failure, id: &HeaderValue) -> Response {
+        let mut response = failure.problem().response(id);
+        response.body_mut().note_mut().endpoint = Some(self.name.clone());
+        response
+    }
+}
+
+fn judge(permit: Option<Permit<'_>>, outcome: Outcome) {
+    if let Some(permit) = permit {
+        permit.record(outcome);
+    }
 }
 
 fn answered(parts: http::response::Parts, mut outbound: Outbound, endpoint: &Arc<str>) -> Response {

@@ -180,7 +180,10 @@ impl Worker {
                 place.map(|place| &*upstreams[place])
             });
             let (metrics, clock) = (&self.shared.metrics, &self.shared.clock);
-            Arc::new(Upstream::new(config, metrics, clock, self.index, before))
+            let breakers = &snapshot.breakers;
+            Arc::new(Upstream::new(
+                config, metrics, clock, self.index, breakers, before,
+            ))
         });
         let upstreams: Vec<_> = upstreams.collect();
         Serving {

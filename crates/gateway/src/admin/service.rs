@@ -13,11 +13,13 @@ use serde::Serialize;
 use super::access::{Access, Denied};
 use super::answer::{self, Answer};
 use super::body::Body;
+use super::breakers;
 use super::explain::{Question, explain};
 use super::limits;
 use super::listeners::{LISTENERS_MAX, Listeners};
 use super::page::Page;
 use super::stats::{About, ConfigInForce, Stats};
+use super::switches;
 use crate::config::Config;
 use crate::shared::Shared;
 
@@ -51,16 +53,23 @@ enum Place {
     Events,
     Limits,
     Reset,
+    Breakers,
+    SetBreaker,
+    Switches,
+    SetSwitch,
     Reload,
 }
 
 impl Place {
     fn changes(self) -> bool {
-        matches!(self, Self::Reset | Self::Reload)
+        matches!(
+            self,
+            Self::Reset | Self::SetBreaker | Self::SetSwitch | Self::Reload
+        )
     }
 }
 
-const PLACES: [(&str, Place); 11] = [
+const PLACES: [(&str, Place); 15] = [
     ("/", Place::Page),
     ("/healthz", Place::Health),
     ("/readyz", Place::Readiness),
@@ -71,6 +80,10 @@ const PLACES: [(&str, Place); 11] = [
     ("/events", Place::Events),
     ("/limits", Place::Limits),
     ("/limits/reset", Place::Reset),
+    ("/breakers", Place::Breakers),
+    ("/breakers/set", Place::SetBreaker),
+    ("/switches", Place::Switches),
+    ("/switches/set", Place::SetSwitch),
     ("/reload", Place::Reload),
 ];
 
@@ -92,7 +105,9 @@ struct ReloadAnswer {
 impl Admin {
     pub(super) fn new(shared: Arc<Shared>, access: Access) -> Self {
         let (now, unix_time) = (shared.clock.now(), shared.clock.unix_time());
-        let stats = Stats::new(&shared.snapshot().config, &shared.metrics, now, unix_time);
+        let snapshot = shared.snapshot();
+        let (config, breakers) = (&snapshot.config, &snapshot.breakers);
+        let stats = Stats::new(config, breakers, &shared.metrics, now, unix_time);
         Self {
             access,
             page: Page::new(),
@@ -167,6 +182,18 @@ impl Admin {
             Place::Events => self.events(request.method()),
             Place::Limits => limits::show(&self.shared.snapshot(), query).await,
             Place::Reset => limits::reset(&self.shared.snapshot(), query).await,
+            Place::Breakers => breakers::show(&self.shared.snapshot()),
+            Place::SetBreaker => {
+                let answer = breakers::change(&self.shared.snapshot(), query);
+                self.tell();
+                answer
+            }
+            Place::Switches => switches::show(&self.shared.switches),
+            Place::SetSwitch => {
+                let answer = switches::change(&self.shared.switches, query);
+                self.tell();
+                answer
+            }
             Place::Reload => self.reload(),
         })
     }
@@ -176,7 +203,7 @@ impl Admin {
     }
 
     fn metrics(&self) -> Answer {
-        match self.shared.metrics.encode() {
+        match self.shared.metrics.encode(&self.shared.snapshot().breakers) {
             Ok(metrics) => answer::new(
                 "application/openmetrics-text; version=1.0.0; charset=utf-8",
                 Body::full(metrics.into()),
@@ -244,6 +271,7 @@ impl Admin {
             config: self.config_in_force(),
             ready: self.is_ready(),
             changes: self.access.changes(),
+            switches: &self.shared.switches,
         };
         self.stats.lock().report(about, &self.shared.metrics)
     }

@@ -14,9 +14,12 @@ use std::time::Duration;
 
 use stanchion_core::Instant;
 
+use super::switches;
+use crate::breaker::Breakers;
 use crate::config::Config;
 use crate::metrics::{EndpointCounts, Metrics};
 use crate::snapshot::Snapshot;
+use crate::switch::Switch;
 pub(super) use report::ConfigInForce;
 use report::{Endpoint, Flow, Point, Report, Route, Shown, Totals};
 use sources::{RouteReading, Sources};
@@ -47,22 +50,24 @@ struct Reading {
 }
 
 /// What a report tells besides what is counted here.
-pub(super) struct About {
+pub(super) struct About<'a> {
     pub(super) config: ConfigInForce,
     pub(super) ready: bool,
     pub(super) changes: &'static str,
+    pub(super) switches: &'a [Switch],
 }
 
 impl Stats {
     /// `unix_time` is the time now.
     pub(super) fn new(
         config: &Config,
+        breakers: &Breakers,
         metrics: &Metrics,
         now: Instant,
         unix_time: Duration,
     ) -> Self {
         let mut stats = Self {
-            sources: Sources::new(config, metrics),
+            sources: Sources::new(config, breakers, metrics),
             generation: 1,
             readings: VecDeque::with_capacity(READINGS_MAX),
             points: VecDeque::new(),
@@ -79,7 +84,7 @@ impl Stats {
         self.read(now);
         if snapshot.generation != self.generation {
             self.generation = snapshot.generation;
-            self.sources = Sources::new(&snapshot.config, metrics);
+            self.sources = Sources::new(&snapshot.config, &snapshot.breakers, metrics);
             self.readings.clear();
             self.read(now);
         }
@@ -123,7 +128,7 @@ impl Stats {
     }
 
     /// The figures of this moment, as JSON.
-    pub(super) fn report(&self, about: About, metrics: &Metrics) -> serde_json::Result<String> {
+    pub(super) fn report(&self, about: About<'_>, metrics: &Metrics) -> serde_json::Result<String> {
         let (Some(first), Some(last)) = (self.readings.front(), self.readings.back()) else {
             return Ok("null".to_owned());
         };
@@ -147,6 +152,7 @@ impl Stats {
             window: seconds.round(),
             routes: self.routes(first, last, seconds),
             endpoints: self.endpoints(first, last, seconds),
+            switches: about.switches.iter().map(switches::Shown::new).collect(),
         })
     }
 
@@ -163,6 +169,7 @@ impl Stats {
             upstream: self.sources.routes[route].upstream.as_deref(),
             requests: last.routes[route].requests(),
             flow: Flow::new(&counted[route], seconds),
+            breaker: self.sources.routes[route].breaker(),
         };
         let rest = || {
             let mut sum = RouteReading::default();
@@ -175,6 +182,7 @@ impl Stats {
                     .map(|route| last.routes[*route].requests())
                     .sum(),
                 flow: Flow::new(&sum, seconds),
+                breaker: None,
             }
         };
         Shown {
@@ -206,6 +214,7 @@ impl Stats {
                 connections: counts.connections,
                 requests: counts.requests,
                 failed: counts.failures,
+                breaker: source.breaker(),
             }
         };
         let rest = others.iter().map(|endpoint| one(*endpoint));
@@ -219,6 +228,7 @@ impl Stats {
                 connections: sum.connections + one.connections,
                 requests: sum.requests + one.requests,
                 failed: sum.failed + one.failed,
+                breaker: None,
             }),
             others: others.len(),
         }
@@ -282,6 +292,7 @@ mod tests {
             },
             ready: true,
             changes: "open",
+            switches: &[],
         };
         serde_json::from_str(&stats.report(about, metrics).unwrap()).unwrap()
     }
@@ -290,7 +301,13 @@ mod tests {
     fn what_was_counted_between_two_readings_is_told_as_rates() {
         let (clock, time) = Clock::manual();
         let (config, metrics) = (config(2, 2), Metrics::new());
-        let mut stats = Stats::new(&config, &metrics, clock.now(), Duration::from_secs(1_000));
+        let mut stats = Stats::new(
+            &config,
+            &Breakers::default(),
+            &metrics,
+            clock.now(),
+            Duration::from_secs(1_000),
+        );
         let route = metrics.route("r1");
         for status in [200, 200, 301, 429, 502] {
             let status = StatusCode::from_u16(status).unwrap();
@@ -365,7 +382,13 @@ mod tests {
     fn of_many_routes_and_endpoints_the_busiest_are_told_of_and_the_rest_is_summed() {
         let (clock, time) = Clock::manual();
         let (config, metrics) = (config(1_000, 100), Metrics::new());
-        let mut stats = Stats::new(&config, &metrics, clock.now(), Duration::ZERO);
+        let mut stats = Stats::new(
+            &config,
+            &Breakers::default(),
+            &metrics,
+            clock.now(),
+            Duration::ZERO,
+        );
         for route in 500..530 {
             metrics
                 .route(&format!("r{route}"))
@@ -401,7 +424,13 @@ mod tests {
     fn the_history_is_bounded() {
         let (clock, time) = Clock::manual();
         let metrics = Metrics::new();
-        let mut stats = Stats::new(&config(1, 1), &metrics, clock.now(), Duration::ZERO);
+        let mut stats = Stats::new(
+            &config(1, 1),
+            &Breakers::default(),
+            &metrics,
+            clock.now(),
+            Duration::ZERO,
+        );
         for _ in 0..POINTS_MAX + 5 {
             time.advance(PERIOD);
             stats.read(clock.now());

@@ -1,5 +1,6 @@
 //! The file as it is written, and how it becomes a [`Config`].
 
+mod breakers;
 mod limits;
 mod routes;
 mod values;
@@ -23,6 +24,7 @@ use super::{
     Admin, BodyLimits, Config, EncodedSlash, Listen, LogTarget, Overrides, Protocol, Shutdown,
     Telling, Upstream,
 };
+use breakers::BreakerTable;
 use limits::{Known, RedisTable, TierTable};
 use routes::RouteTable;
 
@@ -97,6 +99,7 @@ struct UpstreamTable {
     connections_max: Option<Spanned<usize>>,
     idle_max: Option<Spanned<usize>>,
     idle_timeout: Option<Written<Duration>>,
+    breaker: Option<Spanned<BreakerTable>>,
 }
 
 pub(super) fn read(text: &str) -> Result<Config, ConfigError> {
@@ -259,6 +262,7 @@ impl Reader<'_> {
             connections_max,
             idle_max: self.number(table.idle_max, idle_max, 0..=connections_max),
             idle_timeout: self.duration(table.idle_timeout, 30 * SECOND, WAIT),
+            breaker: self.breaker(table.breaker),
         }
     }
 }

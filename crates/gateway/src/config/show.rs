@@ -107,6 +107,16 @@ pub(super) fn duration<S: Serializer>(time: &Duration, serializer: S) -> Result<
     serializer.collect_str(&format_args!("{}{unit}", millis / size))
 }
 
+pub(super) fn maybe_duration<S: Serializer>(
+    time: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => duration(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 /// The limits on heads, as fields of the listener.
 pub(super) fn heads<S: Serializer>(
     limits: &guard::Limits,

@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use stanchion_breaker::InvalidConfig;
 #[cfg(feature = "redis")]
 use stanchion_ratelimit::{Event, InvalidRedisConfig, InvalidServers, RedisRateLimiter};
 use stanchion_ratelimit::{InvalidMaxKeys, Policy, Rejected, Status};
@@ -35,11 +36,12 @@ pub(super) enum Asked {
     Waiting(Pin<Box<dyn Future<Output = Decided> + Send>>),
 }
 
-/// A limit that cannot be made. Of a configuration that was read there is none, but for want of
-/// memory or threads.
+/// A limit, or a breaker, that cannot be made. Of a configuration that was read there is none, but for
+/// want of threads.
 #[derive(Debug)]
 pub(crate) enum LimitError {
     MaxKeys(InvalidMaxKeys),
+    Breaker(InvalidConfig),
     #[cfg(feature = "redis")]
     Redis(InvalidRedisConfig),
     #[cfg(feature = "redis")]
@@ -141,6 +143,7 @@ impl fmt::Display for LimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MaxKeys(error) => error.fmt(f),
+            Self::Breaker(error) => error.fmt(f),
             #[cfg(feature = "redis")]
             Self::Redis(error) => error.fmt(f),
             #[cfg(feature = "redis")]

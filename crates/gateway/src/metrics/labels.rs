@@ -36,3 +36,9 @@ pub(super) struct FailureLabels {
     pub(super) endpoint: String,
     pub(super) cause: &'static str,
 }
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct BreakerLabels {
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+}

@@ -135,6 +135,7 @@ impl fmt::Debug for RouteMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::breaker::Breakers;
 
     #[test]
     fn what_a_client_invents_makes_no_series_of_its_own() {
@@ -145,7 +146,7 @@ mod tests {
             route.count(&method, StatusCode::OK);
         }
         assert_eq!(metrics.route("api").counts().statuses, [0, 4, 0, 0, 0, 0]);
-        let text = metrics.encode().unwrap();
+        let text = metrics.encode(&Breakers::default()).unwrap();
         let series: Vec<&str> = text
             .lines()
             .filter(|line| line.starts_with("stanchion_gateway_requests_total"))
@@ -161,7 +162,7 @@ mod tests {
     #[test]
     fn series_go_with_the_last_who_uses_them_and_not_before() {
         let metrics = Metrics::new();
-        let empty = metrics.encode().unwrap();
+        let empty = metrics.encode(&Breakers::default()).unwrap();
         let route = metrics.route("api");
         let (limit, endpoint) = (
             metrics.limit("api", "plan"),
@@ -176,8 +177,13 @@ mod tests {
         drop(route);
         assert_eq!(metrics.route("api").counts().statuses[1], 1);
         drop((request, limit, endpoint));
-        assert!(metrics.encode().unwrap().contains("a:1"));
+        assert!(
+            metrics
+                .encode(&Breakers::default())
+                .unwrap()
+                .contains("a:1")
+        );
         drop(open);
-        assert_eq!(metrics.encode().unwrap(), empty);
+        assert_eq!(metrics.encode(&Breakers::default()).unwrap(), empty);
     }
 }

@@ -156,6 +156,7 @@ mod tests {
             strip_prefix: None,
             request_headers: FieldEdits::default(),
             response_headers: FieldEdits::default(),
+            breaker: None,
             bodies: BodyLimits {
                 bytes_max: 0,
                 rate_min: 0,

@@ -2,6 +2,7 @@ use std::error::Error;
 use std::io;
 
 use http::StatusCode;
+use stanchion_core::Outcome;
 
 use crate::body_limit;
 use crate::exchange::{Stalled, TooLarge};
@@ -68,6 +69,15 @@ impl Failure {
             Self::ResponseTimeout => "response_timeout",
             Self::ClientStalled => "client_stalled",
             Self::ClientTooLarge => "client_too_large",
+        }
+    }
+
+    /// What it says of the endpoint.
+    pub(super) fn outcome(self) -> Outcome {
+        match self {
+            Self::Exhausted => Outcome::Overload,
+            Self::ClientStalled | Self::ClientTooLarge => Outcome::Ignore,
+            _ => Outcome::Failure,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use serde_json::Value;
-use stanchion_gateway::{Config, Gateway};
+use stanchion_gateway::{Config, Gateway, Switch};
 
 use crate::setup::{Origin, Setup, before, client, eventually, start};
 use crate::wire::{Reply, Wire};
@@ -321,4 +321,28 @@ fn a_gateway_whose_token_file_holds_no_token_does_not_start() {
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.starts_with("admin.token_file: "), "{cause}");
     assert!(cause.contains("holds no token"), "{cause}");
+}
+
+#[test]
+fn operators_set_the_switches_that_the_gateway_was_given() {
+    let origin = Origin::saying("hello");
+    let switch = Switch::new("mode", ["normal", "read-only"]).unwrap();
+    let config = Setup::default().config(&[origin.url()]);
+    let gateway = Gateway::start_with(config, (), [switch.clone()]).unwrap();
+    let told = json(&gateway, "/switches");
+    assert_eq!(told["switches"][0]["words"][1], "read-only");
+    assert_eq!(json(&gateway, "/stats")["switches"][0]["word"], "normal");
+    let set = |query: &str| {
+        let mut wire = Wire::connect(gateway.admin_address());
+        let target = format!("/switches/set?{query}");
+        wire.ask("POST", &target, &["host: localhost"]);
+        wire.reply()
+    };
+    assert_eq!(set("name=mode&word=read-only").status, 200);
+    assert_eq!(switch.word(), "read-only");
+    problem(&set("name=mode&word=off"), 400);
+    problem(&set("name=mode"), 400);
+    problem(&set("name=none&word=off"), 404);
+    assert_eq!(switch.position(), 1);
+    gateway.shutdown();
 }

@@ -8,6 +8,7 @@ mod wire;
 
 mod admin;
 mod bodies;
+mod breaker;
 mod failures;
 mod fields;
 mod framing;

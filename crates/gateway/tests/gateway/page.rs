@@ -246,7 +246,8 @@ const FITS: &str = r#"
     for (const element of document.querySelectorAll(".card > *")) {
       const style = getComputedStyle(element.parentElement);
       const end = element.parentElement.getBoundingClientRect().right - parseFloat(style.paddingRight);
-      if (element.getBoundingClientRect().right > end + 0.5) throw `${element.id} leaves its card`;
+      const box = element.getBoundingClientRect();
+      if (box.width && box.right > end + 0.5) throw `${element.id} leaves its card`;
     }
     for (const element of document.querySelectorAll(".tile p, .tile h2, .head, td, thead th")) {
       if (element.scrollWidth > element.clientWidth + 1 && !element.matches(".text"))

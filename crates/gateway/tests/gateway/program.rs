@@ -319,6 +319,7 @@ fn the_example_tells_the_defaults() {
         "outage",
         "instances",
         "lease",
+        "breaker",
     ];
     assert_eq!(read(&uncommented(&without)), read(EXAMPLE));
 }

@@ -226,7 +226,7 @@
     rows("routes", stats.routes, (r) => r.id, (row, r, name) => {
       const admitted = Math.max(0, r.rps - r.refused);
       row.classList.toggle("quiet", r.rps === 0);
-      cell(row, 0, "", name ?? r.id);
+      cell(row, 0, "", name ?? (r.breaker && r.breaker !== "closed" ? `${r.id} (breaker ${r.breaker})` : r.id));
       cell(row, 1, "text wide", r.upstream ?? "");
       bar(cell(row, 2, "mix"), LAYERS.map((l) => ({ color: l.color, value: l.of(r) })), Math.max(busiest, r.rps));
       cell(row, 3, graded(admitted, ""), rate(admitted));
@@ -251,12 +251,44 @@
       cell(row, 5, graded(e.connections, ""), count(e.connections));
       cell(row, 6, "n wide", count(e.requests));
       cell(row, 7, graded(e.failed, "") + " wide", count(e.failed));
-      const state = e.failures > 0 ? ["failing", "server"] : quiet ? ["idle", ""] : ["in use", "ok"];
+      const guarded = e.breaker && e.breaker !== "closed";
+      const state = guarded ? [`breaker ${e.breaker}`, e.breaker === "half-open" ? "limited" : "server"]
+        : e.failures > 0 ? ["failing", "server"] : quiet ? ["idle", ""] : ["in use", "ok"];
       const mark = cell(row, 8, "text wide");
       const sign = mark.firstElementChild ?? make("span", mark);
       sign.className = "mark " + state[1];
       sign.textContent = name ? "" : state[0];
     });
+  }
+
+  // A row of buttons for each switch; of those that are there only the pressed one changes.
+
+  function showSwitches() {
+    const off = stats.changes === "off";
+    $("switches-card").hidden = !stats.switches.length;
+    const list = $("switches");
+    stats.switches.forEach((s, place) => {
+      let item = list.children[place];
+      if (item?.dataset.name !== s.name) {
+        while (list.children.length > place) list.lastElementChild.remove();
+        item = make("li", list);
+        item.dataset.name = s.name;
+        make("span", item, "", s.name);
+        const group = make("div", item, "words");
+        group.setAttribute("role", "group");
+        group.setAttribute("aria-label", s.name);
+        for (const word of s.words) {
+          const button = make("button", group, "", word);
+          button.type = "button";
+          button.addEventListener("click", () => put(s.name, word));
+        }
+      }
+      for (const button of item.querySelectorAll("button")) {
+        button.setAttribute("aria-pressed", String(button.textContent === s.word));
+        button.disabled = off;
+      }
+    });
+    while (list.children.length > stats.switches.length) list.lastElementChild.remove();
   }
 
   // What a report says.
@@ -295,6 +327,7 @@
     text("alert", alerts.join("\n"));
     showRoutes();
     showEndpoints();
+    showSwitches();
     flow.draw();
     latency.draw();
     age();
@@ -397,13 +430,27 @@
   }
   // Changes. A token stays in its field, and goes nowhere else.
 
+  function change(path) {
+    const token = $("token").value.trim();
+    const headers = token ? { authorization: `Bearer ${token}` } : {};
+    return fetch(path, { method: "POST", headers });
+  }
+
+  async function put(name, word) {
+    const told = $("switched");
+    try {
+      const reply = await change(`/switches/set?${new URLSearchParams({ name, word })}`);
+      told.textContent = reply.ok ? "" : (await reply.json()).detail;
+    } catch {
+      told.textContent = "The gateway cannot be reached.";
+    }
+  }
+
   async function reload() {
     const told = $("reloaded");
-    const token = $("token").value.trim();
     $("reload").querySelector("button").disabled = true;
     try {
-      const headers = token ? { authorization: `Bearer ${token}` } : {};
-      const reply = await fetch("/reload", { method: "POST", headers });
+      const reply = await change("/reload");
       const result = await reply.json();
       told.className = reply.ok ? "" : "bad";
       if (!reply.ok) told.textContent = result.detail;

@@ -4,6 +4,7 @@ use serde::{Serialize, Serializer};
 
 use super::quantile::quantile;
 use super::sources::RouteReading;
+use crate::admin::switches;
 use crate::metrics::BUCKETS;
 
 /// The figures of one moment.
@@ -23,6 +24,7 @@ pub(super) struct Report<'a> {
     pub(super) window: f64,
     pub(super) routes: Shown<Route<'a>>,
     pub(super) endpoints: Shown<Endpoint<'a>>,
+    pub(super) switches: Vec<switches::Shown<'a>>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -102,6 +104,8 @@ pub(super) struct Route<'a> {
     pub(super) requests: u64,
     #[serde(flatten)]
     pub(super) flow: Flow,
+    /// The state of its breaker, if it has one.
+    pub(super) breaker: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -118,6 +122,8 @@ pub(super) struct Endpoint<'a> {
     /// Since the start.
     pub(super) requests: u64,
     pub(super) failed: u64,
+    /// The state of its breaker, if it has one.
+    pub(super) breaker: Option<String>,
 }
 
 impl Flow {

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use stanchion_breaker::Breaker;
+
+use crate::breaker::Breakers;
 use crate::config::{self, Config};
 use crate::metrics::{
     BUCKETS, EndpointCounts, EndpointMetrics, LimitMetrics, Metrics, RouteMetrics, STATUSES,
@@ -19,12 +22,14 @@ pub(super) struct RouteSource {
     pub(super) upstream: Option<Arc<str>>,
     metrics: Arc<RouteMetrics>,
     refused: Vec<LimitMetrics>,
+    breaker: Option<Breaker>,
 }
 
 pub(super) struct EndpointSource {
     pub(super) upstream: Arc<str>,
     pub(super) endpoint: Arc<str>,
     metrics: EndpointMetrics,
+    breaker: Option<Breaker>,
 }
 
 /// What the counters of one route say, or the difference of two readings.
@@ -37,7 +42,7 @@ pub(super) struct RouteReading {
 }
 
 impl Sources {
-    pub(super) fn new(config: &Config, metrics: &Metrics) -> Self {
+    pub(super) fn new(config: &Config, breakers: &Breakers, metrics: &Metrics) -> Self {
         let routes = config.routes.iter().map(|route| RouteSource {
             id: route.id.clone(),
             upstream: Some(config.upstreams[route.upstream].name.clone()),
@@ -47,12 +52,14 @@ impl Sources {
                 .iter()
                 .map(|limit| metrics.limit(&route.id, &limit.name))
                 .collect(),
+            breaker: breakers.route(&route.id),
         });
         let unmatched = RouteSource {
             id: config::UNMATCHED.into(),
             upstream: None,
             metrics: metrics.route(config::UNMATCHED),
             refused: Vec::new(),
+            breaker: None,
         };
         let endpoints = config.upstreams.iter().flat_map(|upstream| {
             let endpoints = upstream.endpoints.iter();
@@ -60,6 +67,7 @@ impl Sources {
                 upstream: upstream.name.clone(),
                 endpoint: endpoint.clone(),
                 metrics: metrics.endpoint(&upstream.name, endpoint),
+                breaker: breakers.endpoint(&upstream.name, endpoint),
             })
         });
         Self {
@@ -70,6 +78,13 @@ impl Sources {
 }
 
 impl RouteSource {
+    /// The state of the breaker, if there is one.
+    pub(super) fn breaker(&self) -> Option<String> {
+        self.breaker
+            .as_ref()
+            .map(|breaker| breaker.state().to_string())
+    }
+
     pub(super) fn read(&self) -> RouteReading {
         let counts = self.metrics.counts();
         RouteReading {
@@ -82,6 +97,13 @@ impl RouteSource {
 }
 
 impl EndpointSource {
+    /// The state of the breaker, if there is one.
+    pub(super) fn breaker(&self) -> Option<String> {
+        self.breaker
+            .as_ref()
+            .map(|breaker| breaker.state().to_string())
+    }
+
     pub(super) fn read(&self) -> EndpointCounts {
         self.metrics.counts()
     }

@@ -57,7 +57,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 async fn watch(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::hear()?;
     let setup = Setup::new(arguments.listen, arguments.admin)?;
-    let gateway = Gateway::start(setup.config()?)?;
+    let switches = setup.switches()?;
+    let gateway = Gateway::start_with(setup.config()?, (), switches.clone())?;
     match setup.print(&gateway) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
         result => result?,
@@ -66,8 +67,9 @@ async fn watch(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let clock = Clock::system();
     let tally = Arc::new(Tally::default());
     let mut tasks = JoinSet::new();
-    for (number, listener) in setup.into_origins()?.into_iter().enumerate() {
-        tasks.spawn(origin::serve(number, listener));
+    let origins = setup.into_origins()?.into_iter().zip(switches);
+    for (number, (listener, switch)) in origins.enumerate() {
+        tasks.spawn(origin::serve(number, listener, switch, clock.clone()));
     }
     for client in traffic::CLIENTS {
         let (tally, clock) = (tally.clone(), clock.clone());

@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::breakers::BreakerTable;
 use super::limits::{Known, LimitTable};
 use super::values::listed;
 use super::{Reader, Written};
@@ -25,6 +26,7 @@ pub(super) struct RouteTable {
     strip_prefix: Option<Spanned<StripPrefix>>,
     request_headers: Option<Spanned<EditsTable>>,
     response_headers: Option<Spanned<EditsTable>>,
+    breaker: Option<Spanned<BreakerTable>>,
     #[serde(default)]
     limit: Vec<Spanned<LimitTable>>,
 }
@@ -74,6 +76,7 @@ impl Reader<'_> {
                 strip_prefix: self.strip_prefix(table.strip_prefix, &path_prefix),
                 request_headers: self.edits(table.request_headers),
                 response_headers: self.edits(table.response_headers),
+                breaker: self.breaker(table.breaker),
                 path_prefix,
                 upstream: upstream.unwrap_or(0),
                 bodies: self.bodies(table.body_bytes_max, table.body_rate_min, bodies),

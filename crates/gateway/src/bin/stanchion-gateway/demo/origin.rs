@@ -1,22 +1,31 @@
-//! A small web server for the gateway to stand in front of.
+//! A small web server for the gateway to stand in front of, which can be made to misbehave.
 
 use std::convert::Infallible;
+use std::future::pending;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use stanchion_core::Clock;
+use stanchion_gateway::Switch;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 /// The field in which an origin tells its number.
 pub(super) const ORIGIN: &str = "x-origin";
 
-/// Answers every request with a greeting, until it is dropped.
-pub(super) async fn serve(number: usize, listener: TcpListener) {
+/// What an origin does with requests, in the words of its switch.
+pub(super) const BEHAVIOURS: [&str; 4] = ["well", "fails", "hangs", "slow"];
+
+const SLOW: Duration = Duration::from_millis(700);
+
+/// Answers every request with a greeting, or as its switch says, until it is dropped.
+pub(super) async fn serve(number: usize, listener: TcpListener, switch: Switch, clock: Clock) {
     let mut connections = JoinSet::new();
     loop {
         // Forgets those that ended.
@@ -24,8 +33,20 @@ pub(super) async fn serve(number: usize, listener: TcpListener) {
         let Ok((stream, _)) = listener.accept().await else {
             continue;
         };
-        let service =
-            service_fn(move |request| async move { Ok::<_, Infallible>(greet(number, &request)) });
+        let (switch, clock) = (switch.clone(), clock.clone());
+        let service = service_fn(move |request| {
+            let (behaviour, clock) = (switch.position(), clock.clone());
+            async move {
+                let mut response = greet(number, &request);
+                match BEHAVIOURS[behaviour] {
+                    "fails" => *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR,
+                    "hangs" => pending().await,
+                    "slow" => clock.sleep(SLOW).await,
+                    _ => {}
+                }
+                Ok::<_, Infallible>(response)
+            }
+        });
         connections.spawn(async move {
             let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             // Its errors are the gateway's to see.

@@ -4,7 +4,9 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use stanchion_gateway::{Config, Gateway};
+use stanchion_gateway::{Config, Gateway, InvalidSwitch, Switch};
+
+use super::origin::BEHAVIOURS;
 
 pub(super) const CONFIG: &str = include_str!("demo.toml");
 
@@ -31,6 +33,13 @@ impl Setup {
             origins,
             notes,
         })
+    }
+
+    /// How each origin behaves.
+    pub(super) fn switches(&self) -> Result<Vec<Switch>, InvalidSwitch> {
+        let numbers = 1..=self.origins.len();
+        let switches = numbers.map(|number| Switch::new(&format!("origin-{number}"), BEHAVIOURS));
+        switches.collect()
     }
 
     /// The configuration with the addresses that are free.
@@ -80,7 +89,8 @@ impl Setup {
             "\nThree clients use one route, where each API key may ask 10 times a second. Try it:\n\
              \x20 curl -i -H 'x-api-key: me' http://{address}/hello\n\
              \x20 curl -s -o /dev/null -w '%{{http_code}} ' -H 'x-api-key: me' 'http://{address}/hello?[1-40]'\n\
-             \x20 curl -s 'http://{admin}/explain?url=/hello&header=x-api-key:me'\n"
+             \x20 curl -s 'http://{admin}/explain?url=/hello&header=x-api-key:me'\n\n\
+             On the page, under Switches, a server can be made to fail, hang or be slow; see its breaker open.\n"
         )
     }
 
