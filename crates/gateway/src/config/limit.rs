@@ -36,6 +36,10 @@ pub(crate) struct Limit {
     pub(crate) missing: MissingKey,
     /// Of each policy.
     pub(crate) keys_max: usize,
+    /// How long a leaky bucket has a request wait.
+    #[serde(serialize_with = "show::maybe_duration")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) wait_max: Option<Duration>,
     /// Where it is counted, if not in this process.
     #[serde(flatten)]
     pub(crate) redis: Option<RedisLimit>,

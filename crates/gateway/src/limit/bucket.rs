@@ -4,11 +4,12 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use stanchion_breaker::InvalidConfig;
 #[cfg(feature = "redis")]
 use stanchion_ratelimit::{Event, InvalidRedisConfig, InvalidServers, RedisRateLimiter};
-use stanchion_ratelimit::{InvalidMaxKeys, Policy, Rejected, Status};
+use stanchion_ratelimit::{InvalidMaxKeys, Policy, Reason, Rejected, Status};
 
 use super::Maker;
 use super::local::Local;
@@ -29,10 +30,6 @@ pub(super) type Decided = Result<Option<Status>, Rejected>;
 /// A decision, or what has to be waited for to have it.
 pub(super) enum Asked {
     Known(Decided),
-    #[cfg_attr(
-        not(feature = "redis"),
-        expect(dead_code, reason = "Redis is waited for")
-    )]
     Waiting(Pin<Box<dyn Future<Output = Decided> + Send>>),
 }
 
@@ -88,10 +85,16 @@ impl Bucket {
         local.map(Self::Local).map_err(LimitError::MaxKeys)
     }
 
-    /// Admits a request of `key`, or refuses it.
-    pub(super) fn ask(&self, key: &[u8]) -> Asked {
+    /// Admits a request of `key`, at once or within `wait_max`, or refuses it.
+    pub(super) fn ask(&self, key: &[u8], wait_max: Option<Duration>) -> Asked {
         match self {
-            Self::Local(limiter) => Asked::Known(limiter.check(key).map(Some)),
+            Self::Local(limiter) => match (limiter.check(key), wait_max) {
+                (Err(rejected), Some(wait_max)) if rejected.reason() == Reason::Exceeded => {
+                    let slot = limiter.clone().wait(key.to_vec(), wait_max);
+                    Asked::Waiting(Box::pin(async { slot.await.map(Some) }))
+                }
+                (decided, _) => Asked::Known(decided.map(Some)),
+            },
             #[cfg(feature = "redis")]
             Self::Redis(limiter) => Asked::Waiting(Box::pin(limiter.check(key))),
         }

@@ -1,6 +1,7 @@
 //! The buckets of a policy that are counted in this process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use stanchion_core::Clock;
@@ -52,6 +53,13 @@ impl Local {
     pub(super) fn check(&self, key: &[u8]) -> Result<Status, Rejected> {
         self.carry(key);
         self.limiter.check(key)
+    }
+
+    /// The next slot for a request of `key`, no later than in `wait_max`, and where `key` stands then.
+    /// Dropping it gives the slot back, as far as nobody stands behind it.
+    pub(super) async fn wait(self, key: Vec<u8>, wait_max: Duration) -> Result<Status, Rejected> {
+        self.limiter.acquire(&key, 1, wait_max).await?;
+        Ok(self.limiter.peek(&key))
     }
 
     /// Where `key` stands.

@@ -197,11 +197,12 @@ impl Limit {
         let listed = !limit.config.listed_only || tier.is_some();
         let key = listed.then(|| limit.key.find(request, client)).flatten();
         let bucket = &limit.grade(tier).bucket;
+        let wait_max = limit.config.wait_max;
         match key {
-            Some(key) => bucket.ask(&key),
+            Some(key) => bucket.ask(&key, wait_max),
             None => match limit.config.missing {
                 MissingKey::Pass => Asked::Known(Ok(None)),
-                MissingKey::Share => bucket.ask(SHARED),
+                MissingKey::Share => bucket.ask(SHARED, wait_max),
                 _ => Asked::Known(Err(Rejected::no_key())),
             },
         }

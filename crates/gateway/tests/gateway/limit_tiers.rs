@@ -72,6 +72,25 @@ fn every_algorithm_limits() {
 }
 
 #[test]
+fn a_leaky_bucket_has_requests_wait_for_their_slot_up_to_its_queue() {
+    let origin = Origin::saying("hello");
+    let limit =
+        |queue: &str| format!("{{ by = \"api-key\", algorithm = \"leaky-bucket\", {queue} }}");
+    // One every 50 ms: without waiting all but the first would be refused.
+    let gateway = tiered(&limit("rate = \"20/s\", queue = 5")).start(&[origin.url()]);
+    assert_eq!(ask(&gateway, 4, "x-api-key: k"), [200; 4]);
+    gateway.shutdown();
+    for refuses in [
+        "rate = \"1/h\", queue = 0",
+        "rate = \"1/h\", queue = 5, wait_max = \"1s\"",
+    ] {
+        let gateway = tiered(&limit(refuses)).start(&[origin.url()]);
+        assert_eq!(ask(&gateway, 2, "x-api-key: k"), [200, 429], "{refuses}");
+        gateway.shutdown();
+    }
+}
+
+#[test]
 fn a_client_of_a_tier_has_the_tiers_rate_and_others_the_common_one() {
     let origin = Origin::saying("hello");
     let limit = "{ name = \"plan\", by = \"api-key\", rate = \"1/h\", \
@@ -252,6 +271,12 @@ fn what_makes_no_limit_is_told_with_its_field() {
             "rate = \"1/h\", algorithm = \"fixed-window\", burst = 2",
             "route[0].limit[0].burst",
             "only for a token-bucket, and this is a fixed-window",
+        ),
+        (
+            "",
+            "rate = \"1/h\", wait_max = \"2s\"",
+            "route[0].limit[0].wait_max",
+            "only for a leaky-bucket",
         ),
         (
             "",

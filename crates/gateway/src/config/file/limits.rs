@@ -25,6 +25,7 @@ pub(super) struct LimitTable {
     rate: Spanned<String>,
     burst: Option<Spanned<u64>>,
     queue: Option<Spanned<u64>>,
+    wait_max: Option<Written<Duration>>,
     #[serde(default)]
     tiers: BTreeMap<Spanned<String>, Spanned<String>>,
     #[serde(default)]
@@ -76,6 +77,9 @@ const SERVERS_MAX: usize = 64;
 const DEADLINE: Duration = Duration::from_millis(10);
 /// What a call to Redis may last: longer, and it is no limiter's.
 const DEADLINES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
+const WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long a request may be held up: longer, and its client has left.
+const WAITS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
 const LEASE_TTL: Duration = Duration::from_millis(100);
 const LEASE_TTLS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3_600);
 
@@ -191,6 +195,7 @@ impl Reader<'_> {
         let policy = self.policy(algorithm, &table.rate);
         let policy = self.with_burst(policy, table.burst);
         let policy = self.with_queue(policy, table.queue);
+        let wait_max = self.wait_max(policy, table.wait_max);
         let tiers = table.tiers.into_iter().map(|(tier, rate)| {
             self.known(&tier, &known.tiers, "tier");
             (tier.into_inner().into(), self.policy(algorithm, &rate))
@@ -216,6 +221,7 @@ impl Reader<'_> {
                 Missing::Pass => MissingKey::Pass,
             },
             keys_max: self.number(table.keys_max, 100_000, 1..=100_000_000),
+            wait_max,
             redis,
         }
     }
@@ -259,6 +265,16 @@ impl Reader<'_> {
             _ => self.only_for(&queue.span(), "leaky-bucket", policy),
         }
         policy
+    }
+
+    fn wait_max(&mut self, policy: Policy, given: Option<Written<Duration>>) -> Option<Duration> {
+        if let Policy::LeakyBucket(_) = policy {
+            return Some(self.duration(given, WAIT_MAX, WAITS));
+        }
+        if let Some(given) = given {
+            self.only_for(&given.span(), "leaky-bucket", policy);
+        }
+        None
     }
 
     fn only_for(&mut self, span: &Range<usize>, algorithm: &str, policy: Policy) {
