@@ -13,8 +13,8 @@ const SCRIPT: &str = include_str!("page/page.js");
 /// What the page may do: apply this style, run this script, and talk to us. A browser runs nothing
 /// that has another hash, whatever else should get into the page.
 const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
-    style-src 'sha256-HWL+Elw8BR+LV4BrWufMFi+f983s5KNLFkQi1nVlAEo='; \
-    script-src 'sha256-Wx8imhkRRxfWeSSdChx9OGSNF0PMUJCl0HJSxlyF+Qo='; \
+    style-src 'sha256-K5Wk1tdY/sUO9tE3Wvj18o1e9XsEWX7PUF+kfkLslUI='; \
+    script-src 'sha256-t/9A7TMlfbKYfuqEDwonkIJHSKtvByASSJM9RtynpvQ='; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 #[derive(Debug)]

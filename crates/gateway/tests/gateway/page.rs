@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stanchion_gateway::{Config, Gateway};
+use stanchion_gateway::{Config, Gateway, Switch};
 use testkit::{Chromium, Server, Tab, eventually_blocking};
 
 use crate::setup::{Origin, Then, dead_url, ok, start};
@@ -372,6 +372,65 @@ fn the_page_has_the_file_read_again_and_tells_of_one_that_is_refused() {
          && !document.querySelector('#alert b')",
     );
     tab.run(FITS);
+    drop(tab);
+    gateway.shutdown();
+}
+
+/// As in the demo: a switch makes the server fail, and its breaker is seen to open.
+#[test]
+fn a_switch_on_the_page_makes_a_server_fail_and_its_breaker_opens() {
+    let Some(chromium) = Server::start(Chromium::new()) else {
+        return;
+    };
+    let switch = Switch::new("origin-1", ["well", "fails", "hangs", "slow"]).unwrap();
+    let behaviour = switch.clone();
+    let origin = Origin::start(move |head, wire| {
+        wire.body(head);
+        wire.write(match behaviour.position() {
+            0 => ok("hello"),
+            _ => "HTTP/1.1 500 Failed\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        });
+        Then::Keep
+    });
+    let config = format!(
+        "access_log = \"off\"\nworkers = 1\n\
+         listen.address = \"127.0.0.1:0\"\nadmin.address = \"127.0.0.1:0\"\n\
+         shutdown = {{ idle_grace = \"10ms\", deadline = \"5s\" }}\n\
+         [upstream.shop]\nendpoints = [{:?}]\n\
+         breaker = {{ window = 4, min_calls = 2, open = \"1h\" }}\n\
+         [[route]]\nid = \"shop\"\nupstream = \"shop\"\n",
+        origin.url(),
+    );
+    let config = Config::from_toml(&config).unwrap();
+    let gateway = Gateway::start_with(config, (), [switch.clone()]).unwrap();
+    let tab = chromium.tab();
+    tab.screen(390, 844, "dark");
+    tab.open(&format!("http://{}/", gateway.admin_address()));
+    let buttons = "[...document.querySelectorAll('#switches button')]";
+    shows(&tab, "the switch", &format!("{buttons}.length === 4"));
+    let pressed = |word: &str| {
+        let pressed = format!("{buttons}.find((b) => b.ariaPressed === 'true').textContent");
+        shows(&tab, word, &format!("{pressed} === {word:?}"));
+    };
+    pressed("well");
+    tab.run(&format!(
+        "{buttons}.find((b) => b.textContent === 'fails').click()"
+    ));
+    pressed("fails");
+    assert_eq!(switch.word(), "fails");
+
+    let mut client = crate::setup::client(&gateway);
+    let statuses: Vec<u16> = (0..3).map(|_| client.get("/", &[]).status).collect();
+    assert_eq!(statuses, [500, 500, 503]);
+    let state = "document.querySelector('#endpoints tbody tr').lastElementChild.textContent";
+    shows(&tab, "the breaker", &format!("{state} === 'breaker open'"));
+    for (width, height, scheme) in [(1280, 900, "light"), (390, 844, "dark")] {
+        tab.screen(width, height, scheme);
+        tab.run(FITS);
+        let name = format!("page-switches-{width}-{scheme}.png");
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        std::fs::write(folder.join(name), tab.screenshot()).unwrap();
+    }
     drop(tab);
     gateway.shutdown();
 }

@@ -243,7 +243,11 @@
     rows("endpoints", stats.endpoints, (e) => `${e.upstream} ${e.endpoint}`, (row, e, name) => {
       const quiet = e.rps === 0 && e.failures === 0;
       row.classList.toggle("quiet", quiet);
-      cell(row, 0, "", name ?? e.endpoint);
+      const title = cell(row, 0, "", name ?? e.endpoint);
+      const guarded = !name && e.breaker && e.breaker !== "closed";
+      // Where the last column has no room.
+      if (guarded) title.dataset.state = `breaker ${e.breaker}`;
+      else delete title.dataset.state;
       cell(row, 1, "text wide", e.upstream);
       bar(cell(row, 2, "mix"), [{ color: "load", value: e.rps }], Math.max(busiest, e.rps));
       cell(row, 3, graded(e.rps, ""), rate(e.rps));
@@ -251,7 +255,6 @@
       cell(row, 5, graded(e.connections, ""), count(e.connections));
       cell(row, 6, "n wide", count(e.requests));
       cell(row, 7, graded(e.failed, "") + " wide", count(e.failed));
-      const guarded = e.breaker && e.breaker !== "closed";
       const state = guarded ? [`breaker ${e.breaker}`, e.breaker === "half-open" ? "limited" : "server"]
         : e.failures > 0 ? ["failing", "server"] : quiet ? ["idle", ""] : ["in use", "ok"];
       const mark = cell(row, 8, "text wide");
