@@ -96,6 +96,10 @@ pub(super) fn explain<'a>(config: &'a Config, question: Question) -> Explanation
                 break;
             }
         }
+        if answer.is_none() && route.breaker.is_some() {
+            let does = "answers 503 while it is open".to_owned();
+            steps.push(Step::new("breaker", None, does));
+        }
         if answer.is_none() {
             let forwarded = config.upstreams[route.upstream].forwarded;
             steps.push(Step::new("fields", None, fields(peer.trusted, forwarded)));
@@ -114,7 +118,10 @@ pub(super) fn explain<'a>(config: &'a Config, question: Question) -> Explanation
                 }
             }
             let upstream = &config.upstreams[route.upstream];
-            let does = format!("sends to {} in turn", upstream.endpoints.join(", "));
+            let mut does = format!("sends to {} in turn", upstream.endpoints.join(", "));
+            if upstream.breaker.is_some() {
+                does.push_str(", past those whose breaker is open");
+            }
             steps.push(Step::new("upstream", Some(&upstream.name), does));
         }
     } else {
@@ -490,6 +497,25 @@ mod tests {
             told("url=/&header=x-api-key:other"),
             "has no key of a tier, so it shares fixed-window 1/m with all others without one"
         );
+    }
+
+    #[test]
+    fn breakers_are_told_where_they_stand() {
+        let told = ask(
+            r#"
+            listen.address = "127.0.0.1:8080"
+            upstream.a = { endpoints = ["http://a.test"], breaker = {} }
+            route = [{ id = "all", upstream = "a", breaker = {} }]
+            "#,
+            "url=/",
+        );
+        let steps = told["steps"].as_array().unwrap();
+        let names: Vec<_> = steps.iter().map(|step| step["step"].as_str()).collect();
+        let place = names.iter().position(|name| *name == Some("breaker"));
+        assert!(place < names.iter().position(|name| *name == Some("fields")));
+        let upstream = steps.last().unwrap();
+        let expected = "sends to a.test:80 in turn, past those whose breaker is open";
+        assert_eq!(upstream["does"], expected);
     }
 
     #[test]
