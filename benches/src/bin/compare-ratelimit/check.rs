@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use governor::clock::QuantaClock;
 use stanchion_benches::{Batch, Case, Contestant, Target, Unit, contended, single};
-use stanchion_ratelimit::Quota;
+use stanchion_ratelimit::{
+    FixedWindow, InvalidQuota, Policy, Quota, SlidingWindowCounter, SlidingWindowLog, StrictWindow,
+};
 
 use crate::bare_word::BareWord;
 
@@ -34,6 +36,7 @@ pub(crate) fn cases() -> Vec<Case> {
         together("check, allow, 2 threads", Passing::All),
         together("check, deny, 2 threads", Passing::None),
         leased("check, allow, 2 threads, leases of 64"),
+        algorithms("algorithms, allow, 1 thread"),
     ]
 }
 
@@ -99,6 +102,50 @@ fn leased(name: &'static str) -> Case {
         )
         .with(Contestant::peer("stanchion, no leases", threads(stanchion)))
         .with(Contestant::peer("governor", threads(governor)))
+}
+
+/// The other algorithms beside the token bucket: a thousand in ten microseconds, which is more than
+/// anybody checks, so all are admitted, and the log has its thousand notes.
+fn algorithms(name: &'static str) -> Case {
+    let measure = |policy: Policy| single(move || batch(admitting(policy), Passing::All));
+    let window = Duration::from_micros(10);
+    let policies: [(&'static str, Policy); 4] = [
+        (
+            "fixed window",
+            valid(FixedWindow::new(1_000, window)).into(),
+        ),
+        (
+            "sliding window counter",
+            valid(SlidingWindowCounter::new(1_000, window)).into(),
+        ),
+        (
+            "sliding window log",
+            valid(SlidingWindowLog::new(1_000, window)).into(),
+        ),
+        (
+            "strict window",
+            valid(StrictWindow::new(1_000, window)).into(),
+        ),
+    ];
+    let quota = valid(Quota::new(1_000, window));
+    let case =
+        Case::new(name, Unit::NS).with(Contestant::ours("token bucket", measure(quota.into())));
+    policies.into_iter().fold(case, |case, (name, policy)| {
+        let contestant = Contestant::ours(name, measure(policy));
+        case.with(contestant.must(Target::AtMost {
+            ratio: 2.0,
+            versus: "token bucket",
+        }))
+    })
+}
+
+fn admitting(policy: Policy) -> Check {
+    let limiter = stanchion_ratelimit::RateLimiter::new(policy);
+    counted(move || limiter.check().is_ok())
+}
+
+fn valid<T>(policy: Result<T, InvalidQuota>) -> T {
+    policy.expect("a valid policy")
 }
 
 fn batch(check: Check, passing: Passing) -> Batch {
