@@ -5,8 +5,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stanchion_core::{Classify, Clock, End, Observe, Outcome, Verdict};
+use stanchion_core::{Classify, Clock, Observe};
 
+use crate::outcome::{by_result, outcome_of};
 use crate::{
     CallError, Config, Event, IllegalTransition, OwnedPermit, Permit, Rejected, Snapshot, State,
 };
@@ -154,10 +155,6 @@ impl Breaker {
         &self,
         future: impl Future<Output = Result<T, E>>,
     ) -> Result<T, CallError<E>> {
-        let by_result = |result: Result<&T, &E>| match result {
-            Ok(_) => Outcome::Success,
-            Err(_) => Outcome::Failure,
-        };
         self.call_with(by_result, future).await
     }
 
@@ -178,11 +175,7 @@ impl Breaker {
     ) -> Result<T, CallError<E>> {
         let permit = self.try_acquire().map_err(CallError::Rejected)?;
         let result = future.await;
-        let outcome = match classifier.classify(result.as_ref()) {
-            Verdict::Known(outcome) => outcome,
-            Verdict::AtEnd => classifier.at_end(End::Complete(&())),
-        };
-        permit.record(outcome);
+        permit.record(outcome_of(&classifier, result.as_ref()));
         result.map_err(CallError::Failed)
     }
 

@@ -8,6 +8,7 @@ mod keyed;
 #[cfg(feature = "tower")]
 mod layer;
 mod machine;
+mod outcome;
 mod overdue;
 mod permit;
 mod ratio;

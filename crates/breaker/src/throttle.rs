@@ -7,8 +7,9 @@ use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use stanchion_core::{Classify, Clock, End, Instant, Observe, Outcome, Verdict};
+use stanchion_core::{Classify, Clock, Instant, Observe, Outcome};
 
+use crate::outcome::{by_result, outcome_of};
 use crate::sync::{AtomicU64, Ordering};
 use crate::window::{Counts, Kind, Stripes};
 pub use config::ThrottleConfig;
@@ -189,10 +190,6 @@ impl Throttle {
         &self,
         future: impl Future<Output = Result<T, E>>,
     ) -> Result<T, CallThrottled<E>> {
-        let by_result = |result: Result<&T, &E>| match result {
-            Ok(_) => Outcome::Success,
-            Err(_) => Outcome::Failure,
-        };
         self.call_with(by_result, future).await
     }
 
@@ -213,11 +210,7 @@ impl Throttle {
     ) -> Result<T, CallThrottled<E>> {
         let permit = self.try_acquire().map_err(CallThrottled::Throttled)?;
         let result = future.await;
-        let outcome = match classifier.classify(result.as_ref()) {
-            Verdict::Known(outcome) => outcome,
-            Verdict::AtEnd => classifier.at_end(End::Complete(&())),
-        };
-        permit.record(outcome);
+        permit.record(outcome_of(&classifier, result.as_ref()));
         result.map_err(CallThrottled::Failed)
     }
 
