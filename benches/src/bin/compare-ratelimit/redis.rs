@@ -62,7 +62,12 @@ pub(crate) fn cases() -> Vec<Case> {
                     versus: "stanchion",
                 }),
             )
-            .with(Contestant::ours("stanchion, leased 64", leased))
+            .with(
+                Contestant::ours("stanchion, leased 64", leased).must(Target::AtLeast {
+                    ratio: 20.0,
+                    versus: "stanchion",
+                }),
+            )
             .with(Contestant::peer("bare EVALSHA", bare(server))),
     ]
 }
