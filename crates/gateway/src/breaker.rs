@@ -56,7 +56,7 @@ struct Guard {
 
 impl Breakers {
     /// The breakers of a configuration. Those whose place and numbers are as `before` stay as they
-    /// are.
+    /// are; those with other numbers go on in their state.
     pub(crate) fn new(
         config: &Config,
         clock: &Clock,
@@ -77,14 +77,13 @@ impl Breakers {
             .filter_map(|route| Some((Place::Route(route.id.clone()), route.breaker.as_ref()?)));
         let guards = endpoints.chain(routes).map(|(place, config)| {
             let kept = before.and_then(|before| before.0.get(&place));
-            let guard = match kept.filter(|kept| kept.config == *config) {
-                Some(kept) => kept.clone(),
-                None => Guard {
-                    config: config.clone(),
-                    breaker: Breaker::new(config.config()?).with_clock(clock.clone()),
-                },
+            let breaker = match kept {
+                Some(kept) if kept.config == *config => kept.breaker.clone(),
+                Some(kept) => kept.breaker.reconfigured(config.config()?),
+                None => Breaker::new(config.config()?).with_clock(clock.clone()),
             };
-            Ok((place, guard))
+            let config = config.clone();
+            Ok((place, Guard { config, breaker }))
         });
         guards.collect::<Result<_, _>>().map(Self)
     }
@@ -160,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_breaker_stays_as_it_is_while_its_numbers_do() {
+    fn a_breaker_keeps_its_state_whatever_its_numbers() {
         let clock = Clock::system();
         let first = Breakers::new(&config(0.5), &clock, None).unwrap();
         assert_eq!(first.all().len(), 3);
@@ -175,8 +174,15 @@ mod tests {
         };
         assert_eq!(open(&same), 3);
         let other = Breakers::new(&config(0.4), &clock, Some(&same)).unwrap();
-        assert_eq!(open(&other), 1);
-        assert!(other.route(&"r".into()).unwrap().try_acquire().is_err());
+        assert_eq!(open(&other), 3);
+        // The route's is the same, the endpoints' are others in the same state.
+        for breakers in [&first, &other] {
+            for (_, breaker) in breakers.all() {
+                breaker.close();
+            }
+            assert_eq!(open(breakers), 0);
+            assert_eq!(open(&first), 0);
+        }
     }
 
     #[test]

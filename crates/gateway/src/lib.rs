@@ -5,6 +5,7 @@ mod access_log;
 mod admin;
 mod body_limit;
 mod breaker;
+mod build_error;
 mod client;
 mod config;
 mod connection;

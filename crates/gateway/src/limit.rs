@@ -15,12 +15,13 @@ use stanchion_core::Clock;
 use stanchion_ratelimit::http::TooManyRequests;
 use stanchion_ratelimit::{Policy, Status};
 
+use crate::build_error::BuildError;
 use crate::config;
 use crate::metrics::{LimitMetrics, Metrics};
 use bucket::Bucket;
 use refuse::Refuse;
 
-pub(crate) use bucket::{LimitError, Unanswered};
+pub(crate) use bucket::Unanswered;
 pub(crate) use key::LimitKey;
 pub(crate) use refuse::NO_KEY;
 pub(crate) use service::LimitsLayer;
@@ -83,7 +84,7 @@ impl Limit {
         config: &config::Limit,
         maker: Maker<'_>,
         before: Option<&Self>,
-    ) -> Result<Self, LimitError> {
+    ) -> Result<Self, BuildError> {
         let same = before.filter(|before| before.0.config.counts_as(config));
         // Whose keys mean the same.
         let before = before.filter(|before| before.0.config.by == config.by);
@@ -108,7 +109,7 @@ impl Limit {
         let tiers = config.tiers.iter();
         let tiers = tiers.map(|(tier, policy)| grade(Some(tier), *policy));
         let grades = common.into_iter().chain(tiers);
-        let grades = grades.collect::<Result<Box<[Grade]>, LimitError>>()?;
+        let grades = grades.collect::<Result<Box<[Grade]>, BuildError>>()?;
         let of_tiers = maker.tiers.names().map(|name| {
             let own = |grade: &Grade| grade.tier.as_deref() == Some(name);
             grades.iter().position(own).unwrap_or(0)

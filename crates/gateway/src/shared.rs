@@ -7,8 +7,8 @@ use arc_swap::ArcSwap;
 use stanchion_core::{Clock, Instant, Observe};
 use tokio::sync::{Notify, watch};
 
+use crate::build_error::BuildError;
 use crate::config::Config;
-use crate::limit::LimitError;
 #[cfg(feature = "redis")]
 use crate::limit::StoreThread;
 use crate::metrics::Metrics;
@@ -56,7 +56,7 @@ impl Shared {
         clock: Clock,
         observer: impl Observe<Event> + Send + Sync + 'static,
         switches: Box<[Switch]>,
-    ) -> Result<Self, LimitError> {
+    ) -> Result<Self, BuildError> {
         let metrics = Metrics::new();
         let places = Places::new(config.listen.connections_max);
         #[cfg(feature = "redis")]

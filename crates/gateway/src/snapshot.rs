@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use stanchion_core::Clock;
 
 use crate::breaker::Breakers;
+use crate::build_error::BuildError;
 use crate::client::Clients;
 use crate::config::Config;
-use crate::limit::{Limit, LimitError, Maker, Tiers};
+use crate::limit::{Limit, Maker, Tiers};
 #[cfg(feature = "redis")]
 use crate::limit::{StoreThread, Stores};
 use crate::metrics::Metrics;
@@ -40,16 +41,16 @@ pub(crate) struct Making<'a> {
 }
 
 impl Snapshot {
-    pub(crate) fn first(config: Config, making: Making<'_>) -> Result<Self, LimitError> {
+    pub(crate) fn first(config: Config, making: Making<'_>) -> Result<Self, BuildError> {
         Self::new(config, making, None)
     }
 
     /// The snapshot of another configuration, in which the limits that stay keep their buckets.
-    pub(crate) fn next(&self, config: Config, making: Making<'_>) -> Result<Self, LimitError> {
+    pub(crate) fn next(&self, config: Config, making: Making<'_>) -> Result<Self, BuildError> {
         Self::new(config, making, Some(self))
     }
 
-    fn new(config: Config, making: Making<'_>, before: Option<&Self>) -> Result<Self, LimitError> {
+    fn new(config: Config, making: Making<'_>, before: Option<&Self>) -> Result<Self, BuildError> {
         #[cfg(feature = "redis")]
         let stores = Stores::new(
             &config.redis,
@@ -81,7 +82,7 @@ impl Snapshot {
             generation: before.map_or(1, |before| before.generation + 1),
             clients: Clients::new(config.listen.trusted.clone()),
             limits: limits.collect::<Result<_, _>>()?,
-            breakers: breakers.map_err(LimitError::Breaker)?,
+            breakers: breakers.map_err(BuildError::Breaker)?,
             #[cfg(feature = "redis")]
             stores,
             config,

@@ -6,13 +6,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use stanchion_breaker::InvalidConfig;
 #[cfg(feature = "redis")]
-use stanchion_ratelimit::{Event, InvalidRedisConfig, InvalidServers, RedisRateLimiter};
-use stanchion_ratelimit::{InvalidMaxKeys, Policy, Reason, Rejected, Status};
+use stanchion_ratelimit::{Event, RedisRateLimiter};
+use stanchion_ratelimit::{Policy, Reason, Rejected, Status};
 
 use super::Maker;
 use super::local::Local;
+use crate::build_error::BuildError;
 use crate::config;
 
 /// The buckets of all keys, by one policy; clones share.
@@ -33,20 +33,6 @@ pub(super) enum Asked {
     Waiting(Pin<Box<dyn Future<Output = Decided> + Send>>),
 }
 
-/// A limit, or a breaker, that cannot be made. Of a configuration that was read there is none, but for
-/// want of threads.
-#[derive(Debug)]
-pub(crate) enum LimitError {
-    MaxKeys(InvalidMaxKeys),
-    Breaker(InvalidConfig),
-    #[cfg(feature = "redis")]
-    Redis(InvalidRedisConfig),
-    #[cfg(feature = "redis")]
-    Servers(InvalidServers),
-    #[cfg(feature = "redis")]
-    Runtime(std::io::Error),
-}
-
 /// Redis did not answer in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unanswered;
@@ -60,7 +46,7 @@ impl Bucket {
         policy: Policy,
         maker: Maker<'_>,
         before: Option<&Self>,
-    ) -> Result<Self, LimitError> {
+    ) -> Result<Self, BuildError> {
         #[cfg(feature = "redis")]
         if let Some(redis) = config.on_redis(route, tier, policy)
             && let Some(store) = config.redis.as_ref().map(|redis| &redis.store)
@@ -72,7 +58,7 @@ impl Bucket {
                     metrics.fell_back();
                 }
             };
-            let limiter = RedisRateLimiter::new(store, redis).map_err(LimitError::Redis)?;
+            let limiter = RedisRateLimiter::new(store, redis).map_err(BuildError::Redis)?;
             return Ok(Self::Redis(limiter.with_observer(count)));
         }
         #[cfg(not(feature = "redis"))]
@@ -82,7 +68,7 @@ impl Bucket {
             _ => None,
         };
         let local = Local::new(policy, config.keys_max, maker.clock, before);
-        local.map(Self::Local).map_err(LimitError::MaxKeys)
+        local.map(Self::Local).map_err(BuildError::MaxKeys)
     }
 
     /// Admits a request of `key`, at once or within `wait_max`, or refuses it.
@@ -141,23 +127,6 @@ impl Bucket {
         }
     }
 }
-
-impl fmt::Display for LimitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::MaxKeys(error) => error.fmt(f),
-            Self::Breaker(error) => error.fmt(f),
-            #[cfg(feature = "redis")]
-            Self::Redis(error) => error.fmt(f),
-            #[cfg(feature = "redis")]
-            Self::Servers(error) => error.fmt(f),
-            #[cfg(feature = "redis")]
-            Self::Runtime(error) => write!(f, "cannot start the thread for Redis: {error}"),
-        }
-    }
-}
-
-impl Error for LimitError {}
 
 impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use stanchion_ratelimit::{InvalidServers, RedisServers, RedisStore, StoreSnapshot};
 use tokio::runtime::Runtime;
 
-use super::LimitError;
+use crate::build_error::BuildError;
 use crate::config::Redis;
 
 /// A connection to each Redis of a configuration; it outlives a reload that keeps its addresses.
@@ -33,7 +33,7 @@ impl Stores {
         config: &[Redis],
         thread: &StoreThread,
         before: Option<&Self>,
-    ) -> Result<Self, LimitError> {
+    ) -> Result<Self, BuildError> {
         let stores = config.iter().map(|redis| {
             let mut before = before.into_iter().flat_map(|before| &before.0);
             let store = match before.find(|(known, _)| known == redis) {
@@ -61,8 +61,8 @@ impl Stores {
 }
 
 impl StoreThread {
-    fn connect(&self, redis: &Redis) -> Result<RedisStore, LimitError> {
-        let servers = servers(redis).map_err(LimitError::Servers)?;
+    fn connect(&self, redis: &Redis) -> Result<RedisStore, BuildError> {
+        let servers = servers(redis).map_err(BuildError::Servers)?;
         let mut runtime = self.0.lock();
         if runtime.is_none() {
             let built = tokio::runtime::Builder::new_multi_thread()
@@ -71,7 +71,7 @@ impl StoreThread {
                 .enable_io()
                 .enable_time()
                 .build();
-            *runtime = Some(built.map_err(LimitError::Runtime)?);
+            *runtime = Some(built.map_err(BuildError::Runtime)?);
         }
         let handle = runtime.as_ref().map(|runtime| runtime.handle().clone());
         let handle = handle.expect("the runtime was just made");

@@ -2,8 +2,8 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::build_error::BuildError;
 use crate::config::ReadError;
-use crate::limit::LimitError;
 
 /// Why a configuration was not taken over; the one before it stays in force. Clones share.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct ReloadError {
 enum Cause {
     NoFile,
     Read(ReadError),
-    Limit(LimitError),
+    Limit(BuildError),
 }
 
 impl ReloadError {
@@ -27,7 +27,7 @@ impl ReloadError {
         Self::new(Cause::Read(error))
     }
 
-    pub(super) fn limit(error: LimitError) -> Self {
+    pub(super) fn limit(error: BuildError) -> Self {
         Self::new(Cause::Limit(error))
     }
 
