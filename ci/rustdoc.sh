@@ -2,4 +2,4 @@
 # The documentation builds without a warning: no broken link, no bad example block.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-RUSTDOCFLAGS="${RUSTDOCFLAGS:-} -D warnings" exec cargo doc --no-deps --all-features
+exec cargo xtask ci rustdoc

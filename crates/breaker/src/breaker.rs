@@ -15,9 +15,10 @@ pub(crate) use shared::{Shared, Token};
 
 /// Stops calling what does not answer well; clones share the same state.
 ///
-/// A call takes a [`Permit`] and returns it with the call's [`Outcome`]. While the breaker is
-/// closed that is one load, and one write to count the call; while it is open one load and a
-/// clock read. Neither takes a lock or allocates.
+/// A call takes a [`Permit`] and returns it with the call's
+/// [`Outcome`](stanchion_core::Outcome). While the breaker is closed that is one load, and one
+/// write to count the call; while it is open one load and a clock read. Neither takes a lock or
+/// allocates.
 ///
 /// # Examples
 ///

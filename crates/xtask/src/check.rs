@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 
 use crate::Result;
-use crate::ci::{clippy, loom};
+use crate::ci::{clippy, loom, rustdoc};
 use crate::command::{cargo, run as run_command};
 use crate::debian;
 use crate::runner::{Runner, doc_tests};
 use crate::steps::Steps;
 use crate::workspace::{Changed, Workspace, changed_paths};
 
-/// Checks the format of all, lints the changed packages and who depends on them, compiles the loom
-/// models of the changed ones, and runs their tests.
+/// Checks the format of all, lints and documents the changed packages and who depends on them,
+/// compiles the loom models of the changed ones, and runs their tests.
 ///
-/// With nothing changed it checks format and lints of all, and runs no tests.
+/// With nothing changed it checks format, lints and documentation of all, and runs no tests.
 ///
 /// # Errors
 ///
@@ -30,6 +30,7 @@ pub(crate) fn run() -> Result {
         run_command(cargo(root).args(["fmt", "--all", "--check"]))
     })?;
     steps.run("clippy", || clippy(&workspace, &plan.lint))?;
+    steps.run("rustdoc", || rustdoc(&workspace, &plan.lint))?;
     if !loom::with_models(&workspace, &plan.test).is_empty() {
         steps.run("loom models compile", || {
             loom::check(&workspace, &plan.test)

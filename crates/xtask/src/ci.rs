@@ -5,12 +5,14 @@ mod dependencies;
 mod features;
 mod licences;
 pub(crate) mod loom;
+mod rustdoc;
 mod spdx;
 
 use crate::Result;
 use crate::workspace::Workspace;
 
 pub(crate) use clippy::clippy;
+pub(crate) use rustdoc::rustdoc;
 
 /// What `cargo xtask ci` takes.
 #[derive(Debug, clap::Args)]
@@ -31,6 +33,8 @@ enum Check {
     Licences,
     /// The loom models hold
     Loom,
+    /// Rustdoc has nothing to say
+    Rustdoc,
 }
 
 /// Runs one check.
@@ -48,5 +52,9 @@ pub(crate) fn run(args: &Args) -> Result {
         Check::Features => features::run(),
         Check::Licences => licences::run(),
         Check::Loom => loom::run(),
+        Check::Rustdoc => {
+            let workspace = Workspace::load_members()?;
+            rustdoc(&workspace, &workspace.names())
+        }
     }
 }
