@@ -36,6 +36,13 @@ pub trait AsyncLimiter<K: ?Sized> {
     /// Admits a request of `key` of this cost, whole or not at all.
     fn decide(&self, key: &K, cost: u64) -> Self::Decision;
 
+    /// Admits a request that has no key, by one bucket that all such requests share; `None` where
+    /// there is no such bucket, so that it is refused. Default: there is none; all limiters of this
+    /// crate have one.
+    fn decide_without_key(&self, _cost: u64) -> Option<Self::Decision> {
+        None
+    }
+
     /// The policy of `key`, where it has one of its own, to be told to its client. Default: none has.
     fn policy_of(&self, _key: &K) -> Option<Policy> {
         None
@@ -48,6 +55,10 @@ impl<K: ?Sized> AsyncLimiter<K> for RateLimiter {
     fn decide(&self, _key: &K, cost: u64) -> Self::Decision {
         ready(self.check_n(cost).map(Some))
     }
+
+    fn decide_without_key(&self, cost: u64) -> Option<Self::Decision> {
+        Some(ready(self.check_n(cost).map(Some)))
+    }
 }
 
 impl<K: Hash + ?Sized> AsyncLimiter<K> for KeyedRateLimiter<K> {
@@ -57,10 +68,19 @@ impl<K: Hash + ?Sized> AsyncLimiter<K> for KeyedRateLimiter<K> {
         ready(self.check_n(key, cost).map(Some))
     }
 
+    fn decide_without_key(&self, cost: u64) -> Option<Self::Decision> {
+        Some(ready(self.check_without_key(cost).map(Some)))
+    }
+
     fn policy_of(&self, key: &K) -> Option<Policy> {
         self.is_per_key().then(|| Self::policy_of(self, key))
     }
 }
+
+/// What stands for the key of requests that have none. A client that names it gets what it would get
+/// without a key.
+#[cfg(feature = "redis")]
+const NO_KEY: &[u8] = b"\0no key";
 
 #[cfg(feature = "redis")]
 impl<K: crate::KeyBytes + ?Sized> AsyncLimiter<K> for crate::RedisRateLimiter {
@@ -68,5 +88,9 @@ impl<K: crate::KeyBytes + ?Sized> AsyncLimiter<K> for crate::RedisRateLimiter {
 
     fn decide(&self, key: &K, cost: u64) -> Self::Decision {
         self.check_n(key, cost)
+    }
+
+    fn decide_without_key(&self, cost: u64) -> Option<Self::Decision> {
+        Some(self.check_n(NO_KEY, cost))
     }
 }

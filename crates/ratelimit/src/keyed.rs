@@ -24,6 +24,7 @@ use crate::status::Detour;
 use crate::token_bucket::TokenBucket;
 use crate::{Event, Policy, Quota, Rejected, Status};
 pub(crate) use key_hash::KeyHash;
+use key_hash::NoKey;
 pub(crate) use slots::{Claim, OfKey};
 pub(crate) use states::States;
 use table::Table;
@@ -352,11 +353,17 @@ impl<K: ?Sized + Hash> KeyedRateLimiter<K> {
                 None => {}
             }
         }
-        self.check_by_any(key, hash, cost).result()
+        self.check_by_any(Some(key), hash, cost).result()
+    }
+
+    /// The same for a request that has no key, by one state that all such requests share.
+    pub(crate) fn check_without_key(&self, cost: u64) -> Result<Status, Rejected> {
+        let hash = self.shared.key_hash.hash(&NoKey);
+        self.check_by_any(None, hash, cost).result()
     }
 
     #[inline(never)]
-    fn check_by_any(&self, key: &K, hash: u64, cost: u64) -> Detour {
+    fn check_by_any(&self, key: Option<&K>, hash: u64, cost: u64) -> Detour {
         let shared = &*self.shared;
         let (result, place) = match &shared.keys {
             Keys::Buckets { gcra, table, .. } => {
@@ -370,7 +377,8 @@ impl<K: ?Sized + Hash> KeyedRateLimiter<K> {
                 quota_of,
                 states,
             } => {
-                let own = TokenBucket::new(quota_of(key).unwrap_or(*common));
+                let own = key.and_then(|key| quota_of(key));
+                let own = TokenBucket::new(own.unwrap_or(*common));
                 let common = TokenBucket::new(*common);
                 let algorithms = (&own, &common);
                 states.check(algorithms, hash, || self.clock.now(), cost, self.when_full)

@@ -168,6 +168,10 @@ impl<K: ?Sized> AsyncLimiter<K> for Waiting<RateLimiter> {
     fn decide(&self, _key: &K, cost: u64) -> Wait {
         self.wait(Holder::One(self.limiter.clone()), cost)
     }
+
+    fn decide_without_key(&self, cost: u64) -> Option<Wait> {
+        Some(AsyncLimiter::<()>::decide(self, &(), cost))
+    }
 }
 
 impl<K: ?Sized + Hash + 'static> AsyncLimiter<K> for Waiting<KeyedRateLimiter<K>> {
@@ -175,6 +179,10 @@ impl<K: ?Sized + Hash + 'static> AsyncLimiter<K> for Waiting<KeyedRateLimiter<K>
 
     fn decide(&self, key: &K, cost: u64) -> Wait {
         self.wait(Holder::Key(self.limiter.of_key(key)), cost)
+    }
+
+    fn decide_without_key(&self, cost: u64) -> Option<Wait> {
+        Some(self.wait(Holder::Key(self.limiter.of_no_key()), cost))
     }
 
     fn policy_of(&self, key: &K) -> Option<Policy> {

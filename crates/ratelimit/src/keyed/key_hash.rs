@@ -51,6 +51,16 @@ impl KeyHash {
     }
 }
 
+/// What stands for the key of requests that have none: bytes that no string or slice writes, since they
+/// write where they end, too.
+pub(super) struct NoKey;
+
+impl Hash for NoKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(b"no key");
+    }
+}
+
 struct KeyHasher<'a> {
     secrets: &'a KeyHash,
     sum: u128,

@@ -293,10 +293,20 @@ impl<K: ?Sized + Hash + 'static> KeyedRateLimiter<K> {
             Keys::PerKey { quota_of, .. } => quota_of(key).map(TokenBucket::new),
             Keys::Buckets { .. } | Keys::Uniform(_) => None,
         };
+        self.of_hash(self.shared.key_hash.hash(key), own)
+    }
+
+    /// What all requests without a key share.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn of_no_key(&self) -> OfKey {
+        self.of_hash(self.shared.key_hash.hash(&super::NoKey), None)
+    }
+
+    fn of_hash(&self, hash: u64, own: Option<TokenBucket>) -> OfKey {
         OfKey {
             slots: self.shared.clone(),
             key: Key {
-                hash: self.shared.key_hash.hash(key),
+                hash,
                 own,
                 when_full: self.when_full,
             },

@@ -12,7 +12,7 @@ use stanchion_core::KeyExtractor;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Answer, Closure, Fail, Isolate, Propagate, RespondWith, ResponseFuture};
+use super::{Answer, Closure, Fail, Isolate, MissingKey, Propagate, RespondWith, ResponseFuture};
 use crate::{AsyncLimiter, Policy, Rejected, Status};
 
 /// Limits the rate of each key by a limiter that may have to ask elsewhere, such as one on Redis.
@@ -66,7 +66,7 @@ pub struct AsyncRateLimitLayer<L, E, A = Fail, R = Isolate> {
 struct AsyncLimit<L, E> {
     limiter: L,
     extractor: Arc<E>,
-    pass_without_key: bool,
+    missing: MissingKey,
 }
 
 /// Finds one key for all requests together.
@@ -89,7 +89,7 @@ impl<L: AsyncLimiter<()>> AsyncRateLimitLayer<L, Together> {
             limit: AsyncLimit {
                 limiter,
                 extractor: Arc::new(Together),
-                pass_without_key: false,
+                missing: MissingKey::Refuse,
             },
             answer: Fail,
             readiness: Isolate,
@@ -98,7 +98,8 @@ impl<L: AsyncLimiter<()>> AsyncRateLimitLayer<L, Together> {
 }
 
 impl<L, E> AsyncRateLimitLayer<L, E> {
-    /// A limit for each key that `extractor` finds. A request without a key is refused.
+    /// A limit for each key that `extractor` finds. A request without a key is refused;
+    /// [`on_missing_key`](AsyncRateLimitLayer::on_missing_key) changes that.
     pub fn keyed<Req>(limiter: L, extractor: E) -> Self
     where
         E: KeyExtractor<Req>,
@@ -108,7 +109,7 @@ impl<L, E> AsyncRateLimitLayer<L, E> {
             limit: AsyncLimit {
                 limiter,
                 extractor: Arc::new(extractor),
-                pass_without_key: false,
+                missing: MissingKey::Refuse,
             },
             answer: Fail,
             readiness: Isolate,
@@ -123,7 +124,7 @@ impl<L, E, A: Clone, R: Clone> AsyncRateLimitLayer<L, E, A, R> {
             limit: AsyncLimit {
                 limiter,
                 extractor: self.limit.extractor.clone(),
-                pass_without_key: self.limit.pass_without_key,
+                missing: self.limit.missing,
             },
             answer: self.answer.clone(),
             readiness: self.readiness.clone(),
@@ -138,9 +139,13 @@ impl<L, E, A, R> AsyncRateLimitLayer<L, E, A, R> {
         &self.limit.limiter
     }
 
-    /// Lets requests without a key pass uncounted. By default they are refused.
-    pub fn pass_without_key(mut self) -> Self {
-        self.limit.pass_without_key = true;
+    /// What becomes of a request without a key. Default: [`MissingKey::Refuse`].
+    ///
+    /// The bucket of [`MissingKey::Share`] is the limiter's, so whoever else holds the limiter draws
+    /// from it, too, and on Redis all instances; a limiter without one refuses
+    /// ([`AsyncLimiter::decide_without_key`]).
+    pub fn on_missing_key(mut self, missing: MissingKey) -> Self {
+        self.limit.missing = missing;
         self
     }
 }
@@ -238,7 +243,22 @@ impl<L, E> AsyncLimit<L, E> {
             Some(key) => Decision::Asking {
                 decision: self.limiter.decide(&*key, 1),
             },
-            None if self.pass_without_key => Decision::Known { result: Ok(None) },
+            None => self.decide_without_key(),
+        }
+    }
+
+    fn decide_without_key<K>(&self) -> Decision<L::Decision>
+    where
+        L: AsyncLimiter<K>,
+        K: ?Sized,
+    {
+        let shared = match self.missing {
+            MissingKey::Pass => return Decision::Known { result: Ok(None) },
+            MissingKey::Share => self.limiter.decide_without_key(1),
+            MissingKey::Refuse => None,
+        };
+        match shared {
+            Some(decision) => Decision::Asking { decision },
             None => Decision::Known {
                 result: Err(Rejected::no_key()),
             },
@@ -464,7 +484,7 @@ impl<L: Clone, E> Clone for AsyncLimit<L, E> {
         Self {
             limiter: self.limiter.clone(),
             extractor: self.extractor.clone(),
-            pass_without_key: self.pass_without_key,
+            missing: self.missing,
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 
-use stanchion_ratelimit::{AsyncLimiter, AsyncRateLimitLayer, RateLimiter, Rejected, Status};
+use stanchion_ratelimit::{
+    AsyncLimiter, AsyncRateLimitLayer, KeyedRateLimiter, MissingKey, RateLimiter, Rejected, Status,
+};
 use testkit::{Gate, drop_at_every_await_in};
 use tower::Layer;
 
@@ -83,12 +85,55 @@ fn a_request_without_a_key_is_refused_or_passes_uncounted() {
     let mut refusing = layer.clone().layer(inner.clone());
     let error = at_once(ready_and_call(&mut refusing, 2)).unwrap_err();
     assert_eq!(rejected(&error).reason(), Reason::NoKey);
-    let mut passing = layer.pass_without_key().layer(inner);
+    let mut passing = layer.on_missing_key(MissingKey::Pass).layer(inner);
     for _ in 0..3 {
         assert_eq!(at_once(ready_and_call(&mut passing, 2)).unwrap(), 4);
     }
     assert_eq!(slow.limiter.peek().remaining(), 1);
     world.strict.assert_idle();
+}
+
+#[test]
+fn requests_without_a_key_can_share_one_bucket() {
+    let (world, inner) = World::new();
+    let quota = Quota::new(1, Duration::from_secs(60)).unwrap();
+    let limiter = KeyedRateLimiter::<u32>::new(quota, 100).unwrap();
+    let limiter = limiter.with_clock(Clock::manual().0);
+    let layer = AsyncRateLimitLayer::keyed(limiter, odd).on_missing_key(MissingKey::Share);
+    // Of all services that the layer makes, and beside the keys' own buckets.
+    let mut services = [layer.layer(inner.clone()), layer.clone().layer(inner)];
+    assert_eq!(at_once(ready_and_call(&mut services[0], 0)).unwrap(), 0);
+    assert_exceeded(at_once(ready_and_call(&mut services[1], 2)));
+    assert_exceeded(at_once(ready_and_call(&mut services[0], 4)));
+    assert_eq!(at_once(ready_and_call(&mut services[1], 1)).unwrap(), 2);
+    assert_exceeded(at_once(ready_and_call(&mut services[0], 1)));
+    world.strict.assert_idle();
+}
+
+/// A quota by key has none to ask for.
+#[test]
+fn requests_without_a_key_share_by_the_common_quota() {
+    let (_world, inner) = World::new();
+    let common = "1/m burst 2".parse::<Quota>().unwrap();
+    let own = |_: &u32| Some("1/m burst 9".parse::<Quota>().unwrap());
+    let limiter = KeyedRateLimiter::per_key(common, own, 100).unwrap();
+    let limiter = limiter.with_clock(Clock::manual().0);
+    let layer = AsyncRateLimitLayer::keyed(limiter, odd).on_missing_key(MissingKey::Share);
+    let mut service = layer.layer(inner);
+    assert!(at_once(ready_and_call(&mut service, 0)).is_ok());
+    assert!(at_once(ready_and_call(&mut service, 0)).is_ok());
+    let refused = at_once(ready_and_call(&mut service, 0)).unwrap_err();
+    assert_eq!(rejected(&refused).status().unwrap().limit(), 2);
+}
+
+/// Where there is no bucket for them.
+#[test]
+fn a_limiter_that_cannot_share_refuses() {
+    let (world, inner) = World::new();
+    let layer = AsyncRateLimitLayer::keyed(Slow::new(9), odd).on_missing_key(MissingKey::Share);
+    let error = at_once(ready_and_call(&mut layer.layer(inner), 2)).unwrap_err();
+    assert_eq!(rejected(&error).reason(), Reason::NoKey);
+    assert_eq!(world.strict.reservations(), 0);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use stanchion_ratelimit::{AsyncRateLimitLayer, KeyedRateLimiter, Waiting};
+use stanchion_ratelimit::{AsyncRateLimitLayer, KeyedRateLimiter, MissingKey, Waiting};
 use tower::Layer;
 
 use super::*;
@@ -242,4 +242,22 @@ fn the_order_is_that_of_the_slots_and_not_of_the_polls() {
     time.advance(ms(100));
     assert!(is_pending(&mut second));
     assert_eq!(at_once(first).unwrap(), 2);
+}
+
+#[test]
+fn those_without_a_key_wait_in_one_line() {
+    let (world, inner) = World::new();
+    let (clock, time) = Clock::manual();
+    let quota: Quota = "10/s burst 1".parse().unwrap();
+    let limiter = KeyedRateLimiter::<u32>::new(quota, 10).unwrap();
+    let waiting = Waiting::new(limiter.with_clock(clock), ms(300)).unwrap();
+    let layer = AsyncRateLimitLayer::keyed(waiting, odd).on_missing_key(MissingKey::Share);
+    let mut service = layer.layer(inner);
+    assert_eq!(at_once(ready_and_call(&mut service, 0)).unwrap(), 0);
+    let mut second = Box::pin(ready_and_call(&mut service, 2));
+    assert!(is_pending(&mut second));
+    assert_eq!(at_once(ready_and_call(&mut service, 1)).unwrap(), 2);
+    time.advance(ms(100));
+    assert_eq!(at_once(second).unwrap(), 4);
+    world.strict.assert_idle();
 }

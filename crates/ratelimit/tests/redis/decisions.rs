@@ -188,3 +188,31 @@ async fn an_error_of_one_key_is_no_outage_for_others() {
     assert!(snapshot.connected);
     assert_eq!((snapshot.failed, snapshot.not_asked), (9, 0));
 }
+
+/// In a bucket of Redis, which is of all instances.
+#[cfg(feature = "tower")]
+#[tokio::test]
+async fn requests_without_a_key_can_share_one_bucket() {
+    use stanchion_ratelimit::{AsyncRateLimitLayer, MissingKey};
+    use tower::{Layer, ServiceExt, service_fn};
+
+    let Some(server) = redis() else { return };
+    let services = [1, 2].map(|_instance| {
+        let named = |name: &&'static str| (!name.is_empty()).then(|| (*name).to_owned());
+        AsyncRateLimitLayer::keyed(limiter(&server, patient(burst(2))), named)
+            .on_missing_key(MissingKey::Share)
+            .layer(service_fn(async |name: &'static str| {
+                Ok::<_, std::convert::Infallible>(name)
+            }))
+    });
+    let mut admitted = Vec::new();
+    for request in ["", "", "", "anna"] {
+        for service in &services {
+            admitted.push(service.clone().oneshot(request).await.is_ok());
+        }
+    }
+    assert_eq!(
+        admitted,
+        [true, true, false, false, false, false, true, true]
+    );
+}
