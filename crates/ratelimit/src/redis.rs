@@ -1,6 +1,8 @@
 //! Limits shared by many processes, through Redis.
 
 mod config;
+mod decide;
+mod decision;
 mod detector;
 mod fallback;
 mod key;
@@ -10,13 +12,17 @@ mod limiter;
 mod link;
 mod refusals;
 mod script;
+mod session;
 mod store;
 mod terms;
+mod unavailable;
 
 pub use config::{InvalidRedisConfig, Outage, RedisConfig, RedisLease};
+pub use decision::RedisDecision;
 pub use key_bytes::KeyBytes;
-pub use limiter::{RedisDecision, RedisRateLimiter, RedisSnapshot, Unavailable};
+pub use limiter::{RedisRateLimiter, RedisSnapshot};
 pub use store::{InvalidServers, RedisServers, RedisStore, StoreEvent, StoreSnapshot};
+pub use unavailable::Unavailable;
 
 use crate::Status;
 

@@ -1,27 +1,20 @@
 //! The limiter: one question to Redis for each decision, or permits drawn ahead.
 
-use std::error::Error;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use ::redis::cmd;
 use stanchion_core::Observe;
-use tokio::sync::oneshot;
 
 use super::config::{InvalidRedisConfig, RedisConfig};
+use super::decide::{Counts, Decided, Shared};
 use super::fallback::Fallback;
-use super::key::{Name, Names, Spread};
-use super::lease::{Answer, Draw, Drawn, Leases, Spend};
-use super::link::Silence;
+use super::key::{Names, Spread};
+use super::lease::Leases;
 use super::refusals::Refusals;
-use super::script::{Operation, Reply, Request};
-use super::terms::Terms;
-use super::{KeyBytes, RedisStore};
+use super::script::Operation;
+use super::{KeyBytes, RedisDecision, RedisStore, Unavailable};
 use crate::{Event, Rejected, Status};
 
 /// Limits the rate of each key over many processes, by state in Redis; clones share all of it.
@@ -58,29 +51,8 @@ use crate::{Event, Rejected, Status};
 /// ```
 #[derive(Clone)]
 pub struct RedisRateLimiter {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     observer: Option<Arc<dyn Observe<Event> + Send + Sync>>,
-}
-
-struct Shared {
-    store: RedisStore,
-    config: RedisConfig,
-    names: Names,
-    limits: Vec<Terms>,
-    leases: Option<Leases>,
-    refusals: Option<Refusals>,
-    fallback: Fallback,
-    counts: Counts,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    calls: AtomicU64,
-    rejected: AtomicU64,
-    timed_out: AtomicU64,
-    fell_back: AtomicU64,
-    draws: AtomicU64,
-    remembered: AtomicU64,
 }
 
 /// A limiter on Redis in plain numbers, to make metrics from. Numbers of this handle and its clones,
@@ -172,25 +144,7 @@ impl RedisRateLimiter {
     /// One round trip, or with leases one for each batch. Paid from a lease it allocates nothing but
     /// an owned key.
     pub fn check_n<K: KeyBytes + ?Sized>(&self, key: &K, cost: u64) -> RedisDecision {
-        let key = key.key_bytes();
-        self.shared.counts.calls.fetch_add(1, Ordering::Relaxed);
-        let known = self.shared.at_once(&key, cost);
-        RedisDecision(match known {
-            Ok(known) => State::Known(Some(self.told(known))),
-            Err(Waiting::Draw(answer)) => State::Drawing(Drawing {
-                limiter: self.clone(),
-                key: key.into(),
-                cost,
-                answer,
-            }),
-            Err(Waiting::Redis) => {
-                let (this, key) = (self.clone(), Box::<[u8]>::from(key));
-                State::Asking(Box::pin(async move {
-                    let result = this.shared.decide(&key, cost).await;
-                    this.told(result)
-                }))
-            }
-        })
+        RedisDecision::new(self, &key.key_bytes(), cost)
     }
 
     /// Where the limits of `key` stand, in the order in which they were configured; takes nothing.
@@ -278,7 +232,7 @@ impl RedisRateLimiter {
     }
 
     /// Counts what was decided, and tells the observer.
-    fn told(&self, decided: Decided) -> Result<Option<Status>, Rejected> {
+    pub(super) fn told(&self, decided: Decided) -> Result<Option<Status>, Rejected> {
         let counts = &self.shared.counts;
         if decided.fell_back {
             counts.fell_back.fetch_add(1, Ordering::Relaxed);
@@ -298,312 +252,6 @@ impl RedisRateLimiter {
     }
 }
 
-/// A decision, and whether the outage policy made it.
-struct Decided {
-    result: Result<Option<Status>, Rejected>,
-    fell_back: bool,
-}
-
-impl From<Result<Option<Status>, Rejected>> for Decided {
-    fn from(result: Result<Option<Status>, Rejected>) -> Self {
-        Self {
-            result,
-            fell_back: false,
-        }
-    }
-}
-
-/// What a request has to wait for.
-enum Waiting {
-    Redis,
-    Draw(oneshot::Receiver<Answer>),
-}
-
-impl Shared {
-    /// Decides without waiting, if that can be done.
-    fn at_once(self: &Arc<Self>, key: &[u8], cost: u64) -> Result<Decided, Waiting> {
-        if cost == 0 {
-            return Ok(Ok(None).into());
-        }
-        for terms in &self.limits {
-            if cost > terms.capacity() {
-                let rejected = Rejected::cost_above_burst(terms.status([0; 3], cost), cost);
-                return Ok(Err(rejected).into());
-            }
-        }
-        if let Some(rejected) = self.remembered(key, cost) {
-            return Ok(Err(rejected).into());
-        }
-        let Some(leases) = &self.leases else {
-            return Err(Waiting::Redis);
-        };
-        let now = self.store.shared().clock.now();
-        let (spend, draw) = leases.spend(key, cost, now, now + self.config.deadline);
-        if let Some(draw) = draw {
-            self.clone().carry_out(key, draw);
-        }
-        match spend {
-            Spend::Spent(status) => {
-                self.fallback.keep_warm(key, cost);
-                Ok(Ok(status).into())
-            }
-            Spend::Wait(answer) => Err(Waiting::Draw(answer)),
-            Spend::NoRoom => Err(Waiting::Redis),
-        }
-    }
-
-    async fn decide(&self, key: &[u8], cost: u64) -> Decided {
-        match self.ask_for(key, cost).await {
-            Ok(result) => {
-                match &result {
-                    Ok(_) => self.fallback.keep_warm(key, cost),
-                    Err(rejected) => self.remember(key, cost, rejected),
-                }
-                result.map(Some).into()
-            }
-            Err(silence) => self.fall_back(key, cost, silence),
-        }
-    }
-
-    /// Decides by what became of a draw.
-    fn hear(&self, key: &[u8], cost: u64, answer: Answer) -> Decided {
-        match answer {
-            Answer::Paid(status) => {
-                self.fallback.keep_warm(key, cost);
-                Ok(status).into()
-            }
-            Answer::Refused(rejected) => {
-                self.remember(key, cost, &rejected);
-                Err(rejected).into()
-            }
-            Answer::Silent(silence) => self.fall_back(key, cost, silence),
-        }
-    }
-
-    /// A refusal of Redis that still stands.
-    fn remembered(&self, key: &[u8], cost: u64) -> Option<Rejected> {
-        let refusals = self.refusals.as_ref()?;
-        let rejected = refusals.find(key, cost, self.store.shared().clock.now())?;
-        self.counts.remembered.fetch_add(1, Ordering::Relaxed);
-        Some(rejected)
-    }
-
-    fn remember(&self, key: &[u8], cost: u64, rejected: &Rejected) {
-        if let Some(refusals) = &self.refusals {
-            let now = self.store.shared().clock.now();
-            refusals.note(key, cost, rejected, now);
-        }
-    }
-
-    fn forget_refusal(&self, key: &[u8]) {
-        if let Some(refusals) = &self.refusals {
-            refusals.forget(key);
-        }
-    }
-
-    fn fall_back(&self, key: &[u8], cost: u64, silence: Silence) -> Decided {
-        if silence == Silence::TimedOut {
-            self.counts.timed_out.fetch_add(1, Ordering::Relaxed);
-        }
-        Decided {
-            result: self.fallback.decide(key, cost),
-            fell_back: true,
-        }
-    }
-
-    /// One question, one answer.
-    async fn ask_for(&self, key: &[u8], cost: u64) -> Result<Result<Status, Rejected>, Silence> {
-        let take = Operation::Take { cost, most: cost };
-        let reply = self.ask(key, take).await?;
-        Ok(self.judge(&reply, cost))
-    }
-
-    /// Draws on the store's runtime, so that no permit is lost with whoever began it: one task for a
-    /// key, for as long as somebody waits.
-    fn carry_out(self: Arc<Self>, key: &[u8], draw: Draw) {
-        let handle = self.store.handle().clone();
-        let mut unfinished = Unfinished {
-            shared: self,
-            key: key.into(),
-            draws: true,
-        };
-        handle.spawn(async move {
-            let mut next = Some(draw);
-            while let Some(draw) = next {
-                let drawn = unfinished.shared.draw(&unfinished.key, draw).await;
-                next = unfinished.end(drawn);
-            }
-        });
-    }
-
-    async fn draw(&self, key: &[u8], draw: Draw) -> Drawn {
-        self.counts.draws.fetch_add(1, Ordering::Relaxed);
-        let Draw {
-            cost,
-            most,
-            deadline,
-        } = draw;
-        let limit = deadline - self.store.shared().clock.now();
-        let take = Operation::Take { cost, most };
-        match self.ask_within(limit, key, take).await {
-            Ok(reply) => match self.judge(&reply, cost) {
-                Ok(status) => Drawn::Granted {
-                    taken: reply.taken,
-                    status,
-                },
-                Err(rejected) => match rejected.status() {
-                    Some(status) => Drawn::Refused(status),
-                    None => Drawn::Silent(Silence::Failed),
-                },
-            },
-            Err(silence) => Drawn::Silent(silence),
-        }
-    }
-
-    async fn ask(&self, key: &[u8], operation: Operation) -> Result<Reply, Silence> {
-        self.ask_within(self.config.deadline, key, operation).await
-    }
-
-    async fn ask_within(
-        &self,
-        limit: Duration,
-        key: &[u8],
-        operation: Operation,
-    ) -> Result<Reply, Silence> {
-        let name = self.names.name(key);
-        let request = Request {
-            operation,
-            limits: self.states(&name),
-        };
-        let link = self.store.shared();
-        link.ask(&request, name.slot(), limit).await
-    }
-
-    fn states(&self, name: &Name) -> Vec<(String, Terms)> {
-        let limits = self.config.limits.iter().zip(&self.limits);
-        limits
-            .map(|(limit, terms)| {
-                let state = if limit.shared {
-                    self.names.shared().of(terms)
-                } else {
-                    name.of(terms)
-                };
-                (state, *terms)
-            })
-            .collect()
-    }
-
-    fn statuses<'a>(&'a self, reply: &'a Reply, cost: u64) -> impl Iterator<Item = Status> + 'a {
-        let limits = self.limits.iter().zip(&reply.answers);
-        limits.map(move |(terms, answer)| terms.status(*answer, cost))
-    }
-
-    /// Reads an answer on `cost`, for which at least as much was asked.
-    fn judge(&self, reply: &Reply, cost: u64) -> Result<Status, Rejected> {
-        let mut tightest = None;
-        let mut longest: Option<(Status, Duration)> = None;
-        for status in self.statuses(reply, cost) {
-            tightest = super::tighter(tightest, status);
-            let wait = status.available_after(cost).unwrap_or_default();
-            if longest.is_none_or(|(_, longest)| wait > longest) {
-                longest = Some((status, wait));
-            }
-        }
-        match (tightest, longest) {
-            (Some(status), _) if reply.taken >= cost => Ok(status),
-            (_, Some((status, _))) => Err(Rejected::exceeded(status, cost)),
-            _ => Err(Rejected::unavailable(cost)),
-        }
-    }
-}
-
-/// Tells those who wait for a draw what became of it, also when its runtime was shut down.
-struct Unfinished {
-    shared: Arc<Shared>,
-    key: Box<[u8]>,
-    draws: bool,
-}
-
-impl Unfinished {
-    fn end(&mut self, drawn: Drawn) -> Option<Draw> {
-        let shared = &*self.shared;
-        let leases = shared.leases.as_ref()?;
-        let now = shared.store.shared().clock.now();
-        let next = leases.end(&self.key, drawn, now, now + shared.config.deadline);
-        self.draws = next.is_some();
-        next
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if self.draws {
-            self.end(Drawn::Silent(Silence::Away));
-        }
-    }
-}
-
-/// The decision of a [`RedisRateLimiter`]; dropping it ends the wait.
-#[must_use = "nothing is decided unless it is polled"]
-pub struct RedisDecision(State);
-
-enum State {
-    Known(Option<Result<Option<Status>, Rejected>>),
-    Drawing(Drawing),
-    Asking(Pin<Box<dyn Future<Output = Result<Option<Status>, Rejected>> + Send>>),
-}
-
-impl Future for RedisDecision {
-    type Output = Result<Option<Status>, Rejected>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            State::Known(result) => Poll::Ready(result.take().expect("polled after completion")),
-            State::Drawing(drawing) => drawing.poll(context),
-            State::Asking(asking) => asking.as_mut().poll(context),
-        }
-    }
-}
-
-/// A request that waits for a draw.
-struct Drawing {
-    limiter: RedisRateLimiter,
-    key: Box<[u8]>,
-    cost: u64,
-    answer: oneshot::Receiver<Answer>,
-}
-
-impl Drawing {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Status>, Rejected>> {
-        let answer = ready!(Pin::new(&mut self.answer).poll(context));
-        let answer = answer.unwrap_or(Answer::Silent(Silence::Away));
-        let decided = self.limiter.shared.hear(&self.key, self.cost, answer);
-        Poll::Ready(self.limiter.told(decided))
-    }
-}
-
-impl Drop for Drawing {
-    fn drop(&mut self) {
-        // It was paid for, and never knew.
-        if let (Ok(Answer::Paid(_)), Some(leases)) =
-            (self.answer.try_recv(), &self.limiter.shared.leases)
-        {
-            leases.give_back(&self.key, self.cost);
-        }
-    }
-}
-
-impl fmt::Debug for RedisDecision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match self.0 {
-            State::Known(_) => "Known",
-            State::Drawing(_) => "Drawing",
-            State::Asking(_) => "Asking",
-        };
-        f.debug_tuple("RedisDecision").field(&state).finish()
-    }
-}
-
 impl fmt::Debug for RedisRateLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisRateLimiter")
@@ -612,35 +260,3 @@ impl fmt::Debug for RedisRateLimiter {
             .finish_non_exhaustive()
     }
 }
-
-/// Redis did not do what it was asked, in time or at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unavailable {
-    silence: Silence,
-}
-
-impl Unavailable {
-    /// It was asked, and may have done it.
-    #[must_use]
-    pub fn may_have_been_done(&self) -> bool {
-        self.silence != Silence::Away
-    }
-}
-
-impl From<Silence> for Unavailable {
-    fn from(silence: Silence) -> Self {
-        Self { silence }
-    }
-}
-
-impl fmt::Display for Unavailable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.silence {
-            Silence::Away => "redis is away",
-            Silence::TimedOut => "redis did not answer in time",
-            Silence::Failed => "redis failed to answer",
-        })
-    }
-}
-
-impl Error for Unavailable {}

@@ -12,7 +12,8 @@ use stanchion_backoff::Backoff;
 use stanchion_core::{Clock, Observe};
 use tokio::runtime::Handle;
 
-use super::link::{Link, Server, Shared};
+use super::link::{Link, Shared};
+use super::session::Server;
 
 /// Where Redis is, and how to keep in touch with it; checked, and not connected yet.
 pub struct RedisServers {
