@@ -17,6 +17,8 @@ mod snapshot;
 mod state;
 mod streak;
 mod sync;
+mod tally;
+mod thread;
 mod throttle;
 mod window;
 

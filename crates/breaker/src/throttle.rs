@@ -11,6 +11,7 @@ use stanchion_core::{Classify, Clock, Instant, Observe, Outcome};
 
 use crate::outcome::{by_result, outcome_of};
 use crate::sync::{AtomicU64, Ordering};
+use crate::tally::Tally;
 use crate::window::{Counts, Kind, Stripes};
 pub use config::ThrottleConfig;
 use refusal::probability;
@@ -63,7 +64,7 @@ struct Shared {
     /// The probability of a refusal when a call last ended, as the bits of an f64. While it is 0,
     /// calls pass without a further look.
     probability: AtomicU64,
-    rejected: AtomicU64,
+    rejected: Tally,
 }
 
 type Observer = Arc<dyn Observe<ThrottleEvent> + Send + Sync>;
@@ -151,7 +152,7 @@ impl Throttle {
                 random,
                 window,
                 probability: AtomicU64::new(0),
-                rejected: AtomicU64::new(0),
+                rejected: Tally::new(0),
             }),
         }
     }
@@ -229,7 +230,7 @@ impl Throttle {
             requests: counts.total,
             accepts: counts.total - counts.failed,
             rejection_probability: shared.probability_of(counts),
-            rejected_total: shared.rejected.load(Ordering::Relaxed),
+            rejected_total: shared.rejected.sum(),
         }
     }
 }
@@ -243,7 +244,7 @@ impl Shared {
             return Ok(());
         }
         self.record(false, now);
-        self.rejected.fetch_add(1, Ordering::Relaxed);
+        self.rejected.add_one();
         let throttled = Throttled { probability };
         if let Some(observer) = &self.observer {
             observer.observe(&ThrottleEvent::Rejected(throttled));

@@ -125,3 +125,23 @@ fn every_failure_is_counted_or_late() {
     assert!(snapshot.failed_total + snapshot.late_total <= made.into_inner());
     assert!(snapshot.failed <= snapshot.failed_total);
 }
+
+/// Each thread counts where it stands; together it must be all, also after a change of configuration.
+#[test]
+fn no_refusal_is_lost_and_a_reconfigured_breaker_goes_on_counting() {
+    let breaker = Breaker::default();
+    breaker.force_open();
+    let refuse = |breaker: &Breaker| {
+        together(|_| {
+            for _ in 0..20_000 {
+                assert!(breaker.try_acquire().is_err());
+            }
+        });
+    };
+    refuse(&breaker);
+    assert_eq!(breaker.snapshot().rejected_total, THREADS * 20_000);
+    let other = breaker.reconfigured(Config::new(Window::calls(7).unwrap()));
+    refuse(&other);
+    assert_eq!(other.snapshot().rejected_total, THREADS * 40_000);
+    assert_eq!(breaker.snapshot().rejected_total, THREADS * 20_000);
+}

@@ -18,6 +18,7 @@ use crate::machine::Machine;
 use crate::overdue::Overdue;
 use crate::streak::Streak;
 use crate::sync::{AtomicU64, Ordering, Padded};
+use crate::tally::Tally;
 use crate::window::SharedWindow;
 use crate::{Config, Event, Rejected, State};
 use numbers::Totals;
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     ramp: AtomicU64,
     machine: Mutex<Machine>,
     totals: Padded<Totals>,
+    /// Calls that were refused, ever.
+    rejected: Tally,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -86,6 +89,7 @@ impl Shared {
             ramp: AtomicU64::new(0),
             machine: Mutex::new(machine),
             totals: Padded(Totals::new()),
+            rejected: Tally::new(0),
         };
         shared.publish(&shared.machine.lock());
         shared
@@ -98,6 +102,7 @@ impl Shared {
         let shared = Self::with_machine(machine, config, clock, observer);
         Self {
             totals: Padded(self.totals.0.copied()),
+            rejected: Tally::new(self.rejected.sum()),
             ..shared
         }
     }

@@ -1,7 +1,6 @@
 //! A window of time for many threads.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -10,6 +9,7 @@ use stanchion_core::Instant;
 use super::time::TimeWindow;
 use super::{Counts, Kind};
 use crate::sync::Padded;
+use crate::thread;
 
 /// One window a stripe, each behind its lock; a thread keeps to its own, and takes another's
 /// rather than wait. They are added up only where a verdict may be due:
@@ -36,14 +36,13 @@ const STRIPES_MAX: usize = 8;
 
 impl Stripes {
     pub(crate) fn new(span: Duration, buckets: u32, min: u64) -> Self {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let stripe = || {
             Padded(Mutex::new(Stripe {
                 generation: 0,
                 window: TimeWindow::new(span, buckets),
             }))
         };
-        let stripes = std::iter::repeat_with(stripe).take(threads.min(STRIPES_MAX));
+        let stripes = std::iter::repeat_with(stripe).take(thread::processors().min(STRIPES_MAX));
         Self {
             stripes: stripes.collect(),
             min,
@@ -88,7 +87,7 @@ impl Stripes {
     }
 
     fn lock_one(&self) -> MutexGuard<'_, Stripe> {
-        let own = thread_index() % self.stripes.len();
+        let own = thread::index() % self.stripes.len();
         let (before, after) = self.stripes.split_at(own);
         let free = after
             .iter()
@@ -107,21 +106,6 @@ impl Stripe {
         }
         generation == self.generation
     }
-}
-
-/// A number for each thread, counted up.
-fn thread_index() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static INDEX: Cell<Option<usize>> = const { Cell::new(None) };
-    }
-    INDEX.with(|index| {
-        index.get().unwrap_or_else(|| {
-            let new = NEXT.fetch_add(1, Ordering::Relaxed);
-            index.set(Some(new));
-            new
-        })
-    })
 }
 
 #[cfg(test)]

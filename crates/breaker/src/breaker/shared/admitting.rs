@@ -115,7 +115,7 @@ impl Shared {
 
     #[inline]
     fn refuse(&self, rejected: Rejected) -> Answer {
-        self.totals.0.rejected.fetch_add(1, Ordering::Relaxed);
+        self.rejected.add_one();
         if self.observer.is_some() {
             self.tell_refused(rejected);
         }

@@ -6,10 +6,9 @@ use super::Shared;
 use crate::window::{Counts, Kind};
 use crate::{Snapshot, State};
 
-/// What happened, ever. Relaxed throughout: numbers for metrics.
+/// What happened, ever, but for refusals. Relaxed throughout: numbers for metrics.
 #[derive(Debug)]
 pub(super) struct Totals {
-    pub(super) rejected: AtomicU64,
     pub(super) late: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) slow: AtomicU64,
@@ -18,7 +17,6 @@ pub(super) struct Totals {
 impl Totals {
     pub(super) fn new() -> Self {
         Self {
-            rejected: AtomicU64::new(0),
             late: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             slow: AtomicU64::new(0),
@@ -28,7 +26,6 @@ impl Totals {
     pub(super) fn copied(&self) -> Self {
         let copy = |total: &AtomicU64| AtomicU64::new(total.load(Ordering::Relaxed));
         Self {
-            rejected: copy(&self.rejected),
             late: copy(&self.late),
             failed: copy(&self.failed),
             slow: copy(&self.slow),
@@ -80,7 +77,7 @@ impl Shared {
             trials_in_flight: machine.trials_in_flight(),
             open_for: (state == State::Open).then(|| machine.until() - now),
             admitted_share: admitted.map(|admitted| share(admitted, 1 << 32)),
-            rejected_total: totals.rejected.load(Ordering::Relaxed),
+            rejected_total: self.rejected.sum(),
             late_total: totals.late.load(Ordering::Relaxed),
             failed_total: totals.failed.load(Ordering::Relaxed),
             slow_total: totals.slow.load(Ordering::Relaxed),
