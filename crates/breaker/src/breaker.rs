@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stanchion_core::{Classify, Clock, Observe};
+use stanchion_core::{Classify, Clock, Instant, Observe};
 
 use crate::outcome::{by_result, outcome_of};
 use crate::{
@@ -136,10 +136,15 @@ impl Breaker {
         Ok(OwnedPermit::new(self.shared, token))
     }
 
-    /// Whether a new one would do the same: it is closed, with all traffic back and no opening
-    /// remembered, and nobody else holds it or a permit of it.
-    pub(crate) fn is_forgettable(&self) -> bool {
-        Arc::strong_count(&self.shared) == 1 && self.shared.is_settled()
+    /// When a new one would do the same, if it is left alone.
+    pub(crate) fn forgetting(&self) -> Forgetting {
+        if Arc::strong_count(&self.shared) > 1 {
+            return Forgetting::Held;
+        }
+        match self.shared.settled_from() {
+            Some(moment) => Forgetting::From(moment),
+            None => Forgetting::Never,
+        }
     }
 
     /// Runs `future` if the breaker lets it through: `Ok` is a success, `Err` a failure.
@@ -259,6 +264,16 @@ impl fmt::Debug for Breaker {
             .field("config", self.config())
             .finish_non_exhaustive()
     }
+}
+
+/// When a breaker is as good as a new one.
+pub(crate) enum Forgetting {
+    /// Someone else holds it, or a permit of it.
+    Held,
+    /// It is closed, and from this moment on has all traffic back and no opening remembered.
+    From(Instant),
+    /// Time alone does not close it.
+    Never,
 }
 
 /// What a dependency asked for with its refusal.

@@ -1,9 +1,10 @@
 mod shard;
+mod table;
 
-use std::borrow::{Borrow, ToOwned};
+use std::borrow::ToOwned;
 use std::fmt;
 use std::future::Future;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use stanchion_core::{Classify, Clock, Observe, Outcome};
 
 use crate::sync::{AtomicU64, Ordering};
 use crate::{Breaker, CallError, Config, Event, InvalidConfig, OwnedPermit, Rejected, Snapshot};
-use shard::{Room, Shard, Slot};
+use table::{Found, Table};
 
 /// A breaker for each key (host, tenant, route), in bounded numbers; clones share them.
 ///
@@ -20,11 +21,11 @@ use shard::{Room, Shard, Slot};
 /// [`find`](Self::find) a breaker by its key to force it, and go through all with
 /// [`for_each`](Self::for_each) or [`snapshots`](Self::snapshots).
 ///
-/// **Full.** A new key takes the place of one whose breaker is as good as new: closed, held by
-/// nobody, and not asked for during the [idle time](Self::with_idle_time). Where none of the places
-/// that are looked at is (64 of them, in turns), the new key is let through untracked, and counted:
-/// whoever invents keys cannot make a breaker forget that it is open, or about to be. Keys are
-/// told apart in full, and found by a hash with a random seed.
+/// **Full.** A new key takes the place of one whose breaker is as good as new: closed, with all
+/// traffic back and no opening remembered, held by nobody, and not asked for during the
+/// [idle time](Self::with_idle_time). Where there is none in the whole table, the new key is let
+/// through untracked, and counted: whoever invents keys cannot make a breaker forget that it is open,
+/// or about to be. Keys are told apart in full, and found by a hash with a random seed.
 ///
 /// | for each key | |
 /// |---|---|
@@ -63,8 +64,7 @@ struct Shared<K: ?Sized + ToOwned> {
     setup: Setup<K>,
     /// Apart, since it can be changed.
     config_of: RwLock<ConfigOf<K>>,
-    hasher: RandomState,
-    shards: Box<[RwLock<Shard<K>>]>,
+    table: Table<K>,
     untracked: AtomicU64,
     evicted: AtomicU64,
 }
@@ -97,9 +97,6 @@ pub struct KeyedSnapshot {
 
 const MAX_KEYS: usize = 1 << 24;
 const IDLE: Duration = Duration::from_secs(60);
-/// Keys for each part of the table: enough that parts fill evenly.
-const KEYS_PER_SHARD: usize = 1 << 10;
-const SHARDS_MAX: usize = 64;
 
 impl<K: ?Sized + ToOwned + Hash + Eq + 'static> KeyedBreaker<K> {
     /// Breakers of this configuration for up to `max_keys` keys, on the system's clock.
@@ -199,16 +196,11 @@ impl<K: ?Sized + ToOwned + Hash + Eq + 'static> KeyedBreaker<K> {
     }
 
     fn made(setup: Setup<K>, config_of: ConfigOf<K>) -> Self {
-        let shards = (setup.max_keys / KEYS_PER_SHARD).clamp(1, SHARDS_MAX);
-        // The parts differ by one key at most, and are as many together as was asked for.
-        let max_of = |index| (setup.max_keys + index) / shards;
-        let shards = (0..shards).map(|index| RwLock::new(Shard::new(max_of(index))));
         Self {
             shared: Arc::new(Shared {
-                shards: shards.collect(),
+                table: Table::new(setup.max_keys, setup.idle_after),
                 setup,
                 config_of: RwLock::new(config_of),
-                hasher: RandomState::new(),
                 untracked: AtomicU64::new(0),
                 evicted: AtomicU64::new(0),
             }),
@@ -221,22 +213,26 @@ impl<K: ?Sized + ToOwned + Hash + Eq + 'static> KeyedBreaker<K> {
     #[must_use]
     pub fn breaker(&self, key: &K) -> Option<Breaker> {
         let shared = &*self.shared;
-        let hash = shared.hasher.hash_one(key);
-        let shard = shared.shard(hash);
         let now = shared.setup.clock.now().as_nanos();
-        if let Some(slot) = shard.read().find(hash, key) {
-            slot.touch(now, shared.setup.idle_after);
-            return Some(slot.breaker.clone());
+        match shared.table.find_or_make(key, now, || shared.make(key)) {
+            Found::Known(breaker) => Some(breaker),
+            Found::Made { breaker, evicted } => {
+                if evicted {
+                    shared.evicted.fetch_add(1, Ordering::Relaxed);
+                }
+                Some(breaker)
+            }
+            Found::NoRoom => {
+                shared.untracked.fetch_add(1, Ordering::Relaxed);
+                None
+            }
         }
-        shared.breaker_of_new(shard, hash, key, now)
     }
 
     /// The breaker of `key`, if it has one.
     #[must_use]
     pub fn find(&self, key: &K) -> Option<Breaker> {
-        let hash = self.shared.hasher.hash_one(key);
-        let shard = self.shared.shard(hash).read();
-        shard.find(hash, key).map(|slot| slot.breaker.clone())
+        self.shared.table.find(key)
     }
 
     /// Lets a call of `key` through, or refuses it; a key without a place is let through, and its
@@ -299,8 +295,7 @@ impl<K: ?Sized + ToOwned + Hash + Eq + 'static> KeyedBreaker<K> {
     /// Forgets the breaker of `key`, whatever its state; whether there was one. Who holds it goes
     /// on with it alone.
     pub fn forget(&self, key: &K) -> bool {
-        let hash = self.shared.hasher.hash_one(key);
-        self.shared.shard(hash).write().remove(hash, key)
+        self.shared.table.forget(key)
     }
 
     /// Takes configurations from `config_of` from now on. Breakers whose configuration differs go on
@@ -309,84 +304,50 @@ impl<K: ?Sized + ToOwned + Hash + Eq + 'static> KeyedBreaker<K> {
         let config_of: ConfigOf<K> = Arc::new(config_of);
         // First for new keys: who asked the old one holds a part's lock, and is corrected below.
         *self.shared.config_of.write() = config_of.clone();
-        for shard in &self.shared.shards {
-            for slot in shard.write().slots_mut() {
-                let config = config_of(slot.key.borrow());
-                if *slot.breaker.config() != config {
-                    slot.breaker = slot.breaker.reconfigured(config);
-                }
+        self.shared.table.change_each(|key, breaker| {
+            let config = config_of(key);
+            if *breaker.config() != config {
+                *breaker = breaker.reconfigured(config);
             }
-        }
+        });
     }
 
     /// Shows each key and its breaker to `see`, in no order. It runs without a lock, over the
     /// breakers that there were in each part of the table when it came to that.
     pub fn for_each(&self, mut see: impl FnMut(&K, &Breaker)) {
-        for shard in &self.shared.shards {
-            let of = |slot: &Slot<K>| (slot.key.borrow().to_owned(), slot.breaker.clone());
-            let all: Vec<(K::Owned, Breaker)> = shard.read().slots().map(of).collect();
-            for (key, breaker) in all {
-                see(key.borrow(), &breaker);
-            }
-        }
+        self.shared.table.for_each(|key, breaker| {
+            see(key, breaker);
+            self.shared.table.has_changed();
+        });
     }
 
     /// Each key with its breaker in plain numbers, in no order.
     #[must_use]
     pub fn snapshots(&self) -> Vec<(K::Owned, Snapshot)> {
         let mut all = Vec::new();
-        self.for_each(|key, breaker| all.push((key.to_owned(), breaker.snapshot())));
+        let table = &self.shared.table;
+        table.for_each(|key, breaker| all.push((key.to_owned(), breaker.snapshot())));
         all
     }
 
-    /// The whole in plain numbers; O(parts of the table).
+    /// The whole in plain numbers; O(1).
     #[must_use]
     pub fn snapshot(&self) -> KeyedSnapshot {
         let shared = &*self.shared;
         KeyedSnapshot {
             max_keys: shared.setup.max_keys,
-            keys: shared.shards.iter().map(|shard| shard.read().len()).sum(),
+            keys: shared.table.len(),
             untracked_total: shared.untracked.load(Ordering::Relaxed),
             evicted_total: shared.evicted.load(Ordering::Relaxed),
         }
     }
 }
 
-impl<K: ?Sized + ToOwned + Hash + Eq> Shared<K> {
-    #[cold]
-    fn breaker_of_new(
-        &self,
-        shard: &RwLock<Shard<K>>,
-        hash: u64,
-        key: &K,
-        now: u64,
-    ) -> Option<Breaker> {
-        let mut shard = shard.write();
-        if let Some(slot) = shard.find(hash, key) {
-            return Some(slot.breaker.clone());
-        }
-        let idle_after = self.setup.idle_after;
-        match shard.make_room(|slot| slot.may_go(now, idle_after)) {
-            Room::Free => {}
-            Room::Evicted => {
-                self.evicted.fetch_add(1, Ordering::Relaxed);
-            }
-            Room::None => {
-                self.untracked.fetch_add(1, Ordering::Relaxed);
-                return None;
-            }
-        }
+impl<K: ?Sized + ToOwned> Shared<K> {
+    fn make(&self, key: &K) -> Breaker {
         let config_of = self.config_of.read().clone();
         let observer = self.setup.observer_of.as_ref().map(|of| of(key));
-        let breaker = Breaker::made(config_of(key), self.setup.clock.clone(), observer);
-        shard.insert(hash, key.to_owned(), breaker.clone(), now);
-        Some(breaker)
-    }
-
-    fn shard(&self, hash: u64) -> &RwLock<Shard<K>> {
-        // By the middle bits: the table takes the others.
-        let index = usize::try_from(hash >> 32).unwrap_or(0) % self.shards.len();
-        &self.shards[index]
+        Breaker::made(config_of(key), self.setup.clock.clone(), observer)
     }
 }
 

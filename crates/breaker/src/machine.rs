@@ -100,9 +100,14 @@ impl Machine {
         }
     }
 
-    /// Whether the next opening would be as long as the first.
-    pub(crate) fn remembers_nothing(&self, config: &Config, now: Instant) -> bool {
-        config.open_time.remembered(self.openings, now - self.since) == 0
+    /// From when on a closed one has all traffic back, and opens for as long as the first time.
+    pub(crate) fn settled_from(&self, config: &Config) -> Option<Instant> {
+        if self.state != State::Closed {
+            return None;
+        }
+        let forgotten = self.since + config.open_time.forgotten_after(self.openings);
+        let ramp = self.ramp_since.zip(config.ramp);
+        Some(ramp.map_or(forgotten, |(since, ramp)| forgotten.max(since + ramp.time)))
     }
 
     pub(crate) fn state(&self) -> State {

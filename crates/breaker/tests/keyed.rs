@@ -1,7 +1,7 @@
 //! Many keys in few places, against a map that keeps all it knows.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use stanchion_breaker::{
-    Breaker, Config, Event, HalfOpen, KeyedBreaker, OpenTime, OwnedPermit, State,
+    Breaker, Config, Event, HalfOpen, KeyedBreaker, OpenTime, OwnedPermit, Ramp, Ratio, Snapshot,
+    State,
 };
 use stanchion_core::{Clock, ManualClock, Outcome};
 
@@ -32,6 +33,12 @@ fn keyed(max_keys: usize) -> (KeyedBreaker<u32>, Clock, ManualClock) {
     let keyed = KeyedBreaker::new(config(), max_keys).unwrap();
     let keyed = keyed.with_idle_time(ns(IDLE)).unwrap();
     (keyed.with_clock(clock.clone()), clock, time)
+}
+
+/// All keys with their numbers. Not by [`KeyedBreaker::find`], after which it has to look anew for who
+/// may be forgotten.
+fn all(keyed: &KeyedBreaker<u32>) -> HashMap<u32, Snapshot> {
+    keyed.snapshots().into_iter().collect()
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -88,13 +95,14 @@ proptest! {
             match step {
                 Step::Acquire(key) => {
                     let ours = keyed.try_acquire(&key);
-                    let tracked = keyed.find(&key).is_some();
+                    let tracked = all(&keyed).contains_key(&key);
                     if !known.contains_key(&key) {
                         let full = known.len() == max_keys;
                         if full && tracked {
                             // Whom it forgot was idle, or nearly: it notes only so exactly when
                             // one was asked for.
-                            let gone = known.keys().find(|key| keyed.find(key).is_none());
+                            let left = all(&keyed);
+                            let gone = known.keys().find(|key| !left.contains_key(key));
                             let gone = *gone.expect("one had to go");
                             let (_, gone) = known.remove(&gone).unwrap();
                             prop_assert!(gone.may_go(now, IDLE - IDLE / 8));
@@ -153,12 +161,180 @@ proptest! {
             prop_assert_eq!(snapshot.keys, known.len());
             prop_assert_eq!(snapshot.untracked_total, untracked);
             prop_assert_eq!(snapshot.evicted_total, evicted);
+            let all = all(&keyed);
             for (key, (_, known)) in &known {
-                let ours = keyed.find(key).expect("it is known");
-                prop_assert_eq!(ours.snapshot(), known.breaker.snapshot());
+                prop_assert_eq!(all[key], known.breaker.snapshot());
             }
         }
     }
+}
+
+/// What is known of a key in a full table.
+struct Key {
+    asked: u64,
+    open: bool,
+    held: Vec<Breaker>,
+}
+
+fn nth(known: &mut BTreeMap<u32, Key>, which: usize) -> (u32, &mut Key) {
+    let which = which % known.len();
+    let (name, key) = known.iter_mut().nth(which).unwrap();
+    (*name, key)
+}
+
+/// What happens to a full table: to the key with that number among those that are in it.
+#[derive(Clone, Copy, Debug)]
+enum Happening {
+    Call(usize),
+    Reset(usize),
+    ForceOpen(usize),
+    Hold(usize),
+    LetGo,
+    Forget(usize),
+    Wait(u64),
+    /// So many new keys come.
+    Come(u32),
+}
+
+fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+    let which = any::<usize>;
+    let happening = prop_oneof![
+        1 => which().prop_map(Happening::Call),
+        3 => which().prop_map(Happening::Reset),
+        1 => which().prop_map(Happening::ForceOpen),
+        1 => which().prop_map(Happening::Hold),
+        2 => Just(Happening::LetGo),
+        1 => which().prop_map(Happening::Forget),
+        3 => (0_u64..2 * IDLE).prop_map(Happening::Wait),
+        4 => (1_u32..4).prop_map(Happening::Come),
+    ];
+    proptest::collection::vec(happening, 30)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    /// A table of several parts, full of keys whose breakers are open by hand but for a few: a new key
+    /// gets the place of one that may go, wherever that is, and is untracked only if none may.
+    #[test]
+    fn no_place_is_overlooked(closed in 0_u32..4, happenings in happenings()) {
+        const MAX: u32 = 2_500;
+        let may_go = |key: &Key, now: u64, idle: u64| {
+            !key.open && key.held.is_empty() && now - key.asked > idle
+        };
+        let (keyed, clock, time) = keyed(MAX as usize);
+        // In the order in which they came, so that failures repeat.
+        let mut known: BTreeMap<u32, Key> = BTreeMap::new();
+        for key in 0..MAX {
+            let open = key >= closed;
+            let breaker = keyed.breaker(&key).expect("it is not full");
+            if open {
+                breaker.force_open();
+            }
+            known.insert(key, Key { asked: 0, open, held: Vec::new() });
+        }
+        let (mut next, mut evicted, mut untracked) = (MAX, 0, 0);
+        for happening in happenings {
+            let now = clock.now().as_nanos();
+            match happening {
+                Happening::Call(which) => {
+                    let (name, key) = nth(&mut known, which);
+                    prop_assert_eq!(keyed.try_acquire(&name).is_err(), key.open);
+                    key.asked = now;
+                }
+                Happening::Reset(which) => {
+                    let (name, key) = nth(&mut known, which);
+                    if which % 2 == 0 {
+                        keyed.find(&name).expect("it is known").reset();
+                    } else {
+                        keyed.for_each(|other, breaker| {
+                            if *other == name {
+                                breaker.reset();
+                            }
+                        });
+                    }
+                    key.open = false;
+                }
+                Happening::ForceOpen(which) => {
+                    let (name, key) = nth(&mut known, which);
+                    keyed.for_each(|other, breaker| {
+                        if *other == name {
+                            breaker.force_open();
+                        }
+                    });
+                    key.open = true;
+                }
+                Happening::Hold(which) => {
+                    let (name, key) = nth(&mut known, which);
+                    key.held.push(keyed.find(&name).expect("it is known"));
+                }
+                Happening::LetGo => {
+                    for key in known.values_mut() {
+                        if let Some(held) = key.held.pop() {
+                            held.reset();
+                            key.open = false;
+                        }
+                    }
+                }
+                Happening::Forget(which) => {
+                    let (name, _) = nth(&mut known, which);
+                    prop_assert!(keyed.forget(&name));
+                    known.remove(&name);
+                }
+                Happening::Wait(nanos) => time.advance(ns(nanos)),
+                Happening::Come(count) => {
+                    for name in next..next + count {
+                        let full = known.len() == MAX as usize;
+                        let sure = known.values().any(|key| may_go(key, now, IDLE));
+                        let before = keyed.snapshot();
+                        drop(keyed.try_acquire(&name));
+                        let after = keyed.snapshot();
+                        if after.untracked_total > before.untracked_total {
+                            prop_assert!(full && !sure, "{name} had a place");
+                            untracked += 1;
+                            continue;
+                        }
+                        let left = all(&keyed);
+                        let gone: Vec<u32> =
+                            known.keys().copied().filter(|name| !left.contains_key(name)).collect();
+                        prop_assert_eq!(gone.len(), usize::from(full));
+                        for gone in gone {
+                            let gone = known.remove(&gone).expect("it was there");
+                            prop_assert!(may_go(&gone, now, IDLE - IDLE / 8));
+                            evicted += 1;
+                        }
+                        known.insert(name, Key { asked: now, open: false, held: Vec::new() });
+                    }
+                    next += count;
+                }
+            }
+            let snapshot = keyed.snapshot();
+            prop_assert_eq!(snapshot.keys, known.len());
+            prop_assert_eq!((snapshot.evicted_total, snapshot.untracked_total), (evicted, untracked));
+        }
+    }
+}
+
+/// A breaker that closed, and was not called again while traffic was to come back, stayed for ever.
+#[test]
+fn a_breaker_may_be_forgotten_when_its_ramp_and_its_openings_are_over() {
+    let (clock, time) = Clock::manual();
+    let open_time = OpenTime::fixed(ns(OPEN)).unwrap();
+    let config = config()
+        .with_open_time(open_time.with_decay(ns(5_000)).unwrap())
+        .with_ramp(Ramp::new(Ratio::HALF, ns(9_000)).unwrap());
+    let keyed = KeyedBreaker::<u32>::new(config, 1).unwrap();
+    let keyed = keyed.with_idle_time(ns(IDLE)).unwrap().with_clock(clock);
+    keyed.try_acquire(&1).unwrap().record(Outcome::Failure);
+    time.advance(ns(OPEN + 1));
+    keyed.try_acquire(&1).unwrap().record(Outcome::Success);
+    assert_eq!(keyed.find(&1).unwrap().state(), State::Closed);
+    time.advance(ns(8_999));
+    drop(keyed.try_acquire(&2));
+    assert_eq!(keyed.snapshot().evicted_total, 0, "its ramp is not over");
+    time.advance(ns(1));
+    drop(keyed.try_acquire(&2));
+    assert_eq!(keyed.snapshot().evicted_total, 1);
 }
 
 fn together(work: impl Fn(u32) + Sync) {

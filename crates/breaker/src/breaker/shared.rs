@@ -107,14 +107,9 @@ impl Shared {
         }
     }
 
-    /// Closed, all traffic back, and no opening remembered.
-    pub(crate) fn is_settled(&self) -> bool {
-        if self.word().phase() != word::CLOSED {
-            return false;
-        }
-        // Who holds the lock is about to change something.
-        let machine = self.machine.try_lock();
-        machine.is_some_and(|machine| machine.remembers_nothing(&self.config, self.clock.now()))
+    /// From when on it has all traffic back and no opening remembered, if it is closed.
+    pub(crate) fn settled_from(&self) -> Option<Instant> {
+        self.machine.lock().settled_from(&self.config)
     }
 
     pub(crate) fn config(&self) -> &Config {

@@ -117,6 +117,12 @@ impl OpenTime {
         time + extra
     }
 
+    /// How long a breaker must be closed until none of `openings` counts.
+    pub(crate) fn forgotten_after(&self, openings: u32) -> Duration {
+        let each = self.decay.unwrap_or(Duration::ZERO);
+        each.saturating_mul(openings)
+    }
+
     /// How many of `openings` still count for a breaker that was closed for `closed`.
     pub(crate) fn remembered(&self, openings: u32, closed: Duration) -> u32 {
         match self.decay {
@@ -199,6 +205,10 @@ mod tests {
         for (closed, left) in [(0, 5), (9, 5), (10, 4), (35, 2), (1000, 0)] {
             assert_eq!(one_by_one.remembered(5, closed * S), left, "{closed}");
         }
+        let last = one_by_one.forgotten_after(5);
+        assert_eq!(one_by_one.remembered(5, last), 0);
+        assert_eq!(one_by_one.remembered(5, last - Duration::from_nanos(1)), 1);
+        assert_eq!(at_once.forgotten_after(5), Duration::ZERO);
     }
 
     #[test]

@@ -5,17 +5,20 @@ use std::borrow::{Borrow, ToOwned};
 use hashbrown::HashTable;
 
 use crate::Breaker;
+use crate::breaker::Forgetting;
 use crate::sync::{AtomicU64, Ordering};
 
-/// Slots are only added until there are `max` of them; after that, a new key needs one whose
-/// breaker can be forgotten. The *hand* goes round over the slots and looks at so many for each new
-/// key, so a flood of new keys costs each of them the same, and finds every slot in the end.
+/// To forget a breaker, the *hand* goes round over the slots until it finds one that may go, so where
+/// many may each costs a few looks. Where it finds none, the part is *barren* for a while: a slot
+/// that was asked for lately cannot go before its idle time is over, and an open breaker only after
+/// a call, from which the idle time begins anew. What may change at any moment are breakers that
+/// someone holds; these are remembered, and looked at each time.
 pub(super) struct Shard<K: ?Sized + ToOwned> {
-    max: usize,
     /// Places in `slots`, by the hash of the key.
     places: HashTable<usize>,
     slots: Vec<Slot<K>>,
     hand: usize,
+    barren: Barren,
 }
 
 pub(super) struct Slot<K: ?Sized + ToOwned> {
@@ -26,24 +29,33 @@ pub(super) struct Slot<K: ?Sized + ToOwned> {
     used: AtomicU64,
 }
 
-/// How a new key came to its slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
-    Free,
-    Evicted,
-    None,
+/// What the last round found that found nothing.
+#[derive(Default)]
+struct Barren {
+    /// It holds while breakers are not changed from outside, that is at this count of changes, …
+    changes: u64,
+    /// … and before this moment, for all but …
+    before: u64,
+    /// … the places of those that were idle and held by someone.
+    held: Vec<usize>,
 }
 
-/// Slots that are looked at for one new key.
-const LOOKS: usize = 64;
+/// Whether a slot may go.
+enum Fate {
+    Now,
+    /// When whoever holds it lets go of it, if then.
+    Held,
+    /// At this moment or later.
+    From(u64),
+}
 
 impl<K: ?Sized + ToOwned + Eq> Shard<K> {
-    pub(super) fn new(max: usize) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            max,
             places: HashTable::new(),
             slots: Vec::new(),
             hand: 0,
+            barren: Barren::default(),
         }
     }
 
@@ -53,21 +65,48 @@ impl<K: ?Sized + ToOwned + Eq> Shard<K> {
         Some(&self.slots[*place])
     }
 
-    /// Makes room for one more slot, by forgetting one that `may_go` if there must be. A breaker
-    /// that someone holds stays.
-    pub(super) fn make_room(&mut self, may_go: impl Fn(&Slot<K>) -> bool) -> Room {
-        if self.slots.len() < self.max {
-            return Room::Free;
+    /// Forgets a slot that may go; false if there is none. A breaker that someone holds stays.
+    pub(super) fn evict(&mut self, now: u64, idle_after: u64, changes: u64) -> bool {
+        let place = if self.barren.changes == changes && now < self.barren.before {
+            let mut held = self.barren.held.iter().copied();
+            held.find(|place| matches!(self.slots[*place].fate(now, idle_after), Fate::Now))
+        } else {
+            self.go_round(now, idle_after, changes)
+        };
+        if let Some(place) = place {
+            self.take_out(place);
         }
-        for _ in 0..self.slots.len().min(LOOKS) {
+        place.is_some()
+    }
+
+    fn go_round(&mut self, now: u64, idle_after: u64, changes: u64) -> Option<usize> {
+        // Who is asked for from now on cannot go sooner, and notes that so much too early at most.
+        let mut before = now.saturating_add(idle_after - idle_after / 8);
+        let mut held = Vec::new();
+        for _ in 0..self.slots.len() {
             let place = self.hand;
             self.hand = (place + 1) % self.slots.len();
-            if may_go(&self.slots[place]) {
-                self.take_out(place);
-                return Room::Evicted;
+            match self.slots[place].fate(now, idle_after) {
+                Fate::Now => return Some(place),
+                Fate::Held => held.push(place),
+                Fate::From(moment) => before = before.min(moment),
             }
         }
-        Room::None
+        self.barren = Barren {
+            changes,
+            before,
+            held,
+        };
+        None
+    }
+
+    /// Before which moment nothing here can go, as the last look had it; 0 where that is not known.
+    pub(super) fn nothing_before(&self) -> u64 {
+        if self.barren.held.is_empty() {
+            self.barren.before
+        } else {
+            0
+        }
     }
 
     /// Adds a slot, for which there is room.
@@ -93,16 +132,13 @@ impl<K: ?Sized + ToOwned + Eq> Shard<K> {
         place.map(|place| self.take_out(place)).is_some()
     }
 
-    pub(super) fn slots(&self) -> impl Iterator<Item = &Slot<K>> {
-        self.slots.iter()
+    pub(super) fn copied(&self) -> Vec<(K::Owned, Breaker)> {
+        let of = |slot: &Slot<K>| (slot.key.borrow().to_owned(), slot.breaker.clone());
+        self.slots.iter().map(of).collect()
     }
 
     pub(super) fn slots_mut(&mut self) -> impl Iterator<Item = &mut Slot<K>> {
         self.slots.iter_mut()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.slots.len()
     }
 
     /// The last slot takes the place of the one that goes.
@@ -121,6 +157,8 @@ impl<K: ?Sized + ToOwned + Eq> Shard<K> {
         if self.hand >= self.slots.len() {
             self.hand = 0;
         }
+        // It names places.
+        self.barren = Barren::default();
     }
 }
 
@@ -134,9 +172,18 @@ impl<K: ?Sized + ToOwned> Slot<K> {
         }
     }
 
-    /// Whether it was not asked for during the idle time, and its breaker is as good as a new one.
-    pub(super) fn may_go(&self, now: u64, idle_after: u64) -> bool {
-        let idle = now.saturating_sub(self.used.load(Ordering::Relaxed));
-        idle > idle_after && self.breaker.is_forgettable()
+    /// It may go once it was not asked for during the idle time, and its breaker is as good as a new
+    /// one.
+    fn fate(&self, now: u64, idle_after: u64) -> Fate {
+        let used = self.used.load(Ordering::Relaxed);
+        if now.saturating_sub(used) <= idle_after {
+            return Fate::From(used.saturating_add(idle_after).saturating_add(1));
+        }
+        match self.breaker.forgetting() {
+            Forgetting::Held => Fate::Held,
+            Forgetting::From(moment) if moment.as_nanos() <= now => Fate::Now,
+            Forgetting::From(moment) => Fate::From(moment.as_nanos()),
+            Forgetting::Never => Fate::From(u64::MAX),
+        }
     }
 }
