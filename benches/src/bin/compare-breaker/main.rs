@@ -6,6 +6,7 @@
 
 mod call;
 mod floor;
+mod keyed;
 mod layer;
 mod peers;
 mod rejected;
@@ -21,7 +22,13 @@ static ALLOCATOR: CountingOnDemand = CountingOnDemand::system();
 fn main() -> ExitCode {
     let options = Options::from_args();
     let mut suite = Suite::new("breaker");
-    for cases in [call::cases, rejected::cases, time::cases, layer::cases] {
+    for cases in [
+        call::cases,
+        rejected::cases,
+        time::cases,
+        keyed::cases,
+        layer::cases,
+    ] {
         for case in cases() {
             suite = suite.with(case);
         }
