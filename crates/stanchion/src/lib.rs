@@ -11,6 +11,9 @@ use std::time::Duration;
 pub use stanchion_breaker as breaker;
 #[doc(inline)]
 pub use stanchion_core as core;
+#[cfg(feature = "hashing")]
+#[doc(inline)]
+pub use stanchion_hashing as hashing;
 #[cfg(feature = "ratelimit")]
 #[doc(inline)]
 pub use stanchion_ratelimit as ratelimit;
