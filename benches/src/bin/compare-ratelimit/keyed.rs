@@ -15,7 +15,7 @@ use stanchion_benches::{
 };
 use stanchion_ratelimit::{KeyedRateLimiter, Quota};
 
-use crate::bare_word::BareWords;
+use crate::bare_word::{BareWords, TaggedWords};
 
 const BURST: u32 = 100_000_000;
 /// Long enough that the table of a million keys is back in the caches, as far as it fits, after
@@ -56,6 +56,7 @@ fn alone(name: &'static str, keys: usize, ratio: f64) -> Case {
         )
         .with(Contestant::peer("governor", batch(governor)))
         .with(floor(batch(bare_words)))
+        .with(tagged_floor(batch(tagged_words)))
 }
 
 /// The same, but no check begins before the last one is done: as in a service, where other work
@@ -111,12 +112,18 @@ fn together(name: &'static str, keys: usize) -> Case {
         )
         .with(Contestant::peer("governor", threads(governor)))
         .with(floor(threads(bare_words)))
+        .with(tagged_floor(threads(tagged_words)))
 }
 
 /// What no limiter by key goes below. Its row tells how many times better than governor it is,
 /// which bounds what can be asked of ours.
 const fn floor(measure: Measure) -> Contestant {
     Contestant::ours("floor: a word for each key", measure)
+}
+
+/// What no limiter goes below that is told its keys by who comes.
+const fn tagged_floor(measure: Measure) -> Contestant {
+    Contestant::ours("floor: a hash, a tag and a word", measure)
 }
 
 /// The heap of a limiter that was asked about a million keys, over the keys that it then holds.
@@ -152,6 +159,11 @@ fn governor(_keys: usize) -> CheckAll {
 
 fn bare_words(keys: usize) -> CheckAll {
     let words = BareWords::new(keys, 1_000_000_000, u64::from(BURST));
+    counted(move |key| words.check(*key))
+}
+
+fn tagged_words(keys: usize) -> CheckAll {
+    let words = TaggedWords::new(keys, 1_000_000_000, u64::from(BURST));
     counted(move |key| words.check(*key))
 }
 
