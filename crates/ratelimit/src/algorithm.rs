@@ -27,6 +27,22 @@ pub(crate) trait Algorithm: Copy + Send + Sync + 'static {
     /// `None` if it never will. `cost` is not 0.
     fn slot(&self, state: &Self::State, now: Instant, cost: u64) -> Option<Instant>;
 
+    /// Whether `cost`, which is not 0, fits now: whether [`slot`](Self::slot) tells no later moment.
+    #[inline]
+    fn fits(&self, state: &Self::State, now: Instant, cost: u64) -> bool {
+        self.slot(state, now, cost).is_some_and(|slot| slot <= now)
+    }
+
+    /// Nanoseconds until `cost` fits, if it ever does.
+    #[inline]
+    fn wait(&self, state: &Self::State, now: Instant, cost: u64) -> Option<u64> {
+        if self.fits(state, now, cost) {
+            return Some(0);
+        }
+        let slot = self.slot(state, now, cost)?;
+        Some(slot.as_nanos().saturating_sub(now.as_nanos()))
+    }
+
     /// Whether there is room for one more who waits for a later slot, however long.
     fn has_room(&self, _state: &Self::State, _cost: u64) -> bool {
         true
@@ -57,23 +73,38 @@ pub(crate) trait Algorithm: Copy + Send + Sync + 'static {
     /// Where the state stands, exact for a request of `cost`.
     fn status(&self, state: &Self::State, now: Instant, cost: u64) -> Status;
 
+    /// Takes `cost` at `now`, or takes nothing and tells that it does not fit.
+    #[inline]
+    fn try_take(&self, state: &mut Self::State, now: Instant, cost: u64) -> bool {
+        self.advance(state, now);
+        if cost == 0 {
+            return true;
+        }
+        let fits = self.fits(state, now, cost);
+        if fits {
+            self.take(state, now, cost);
+        }
+        fits
+    }
+
     /// Takes `cost` at `now`, or refuses and takes nothing.
     #[inline]
     fn check(&self, state: &mut Self::State, now: Instant, cost: u64) -> Result<Status, Rejected> {
-        self.advance(state, now);
-        if cost > 0 {
-            match self.slot(state, now, cost) {
-                Some(slot) if slot <= now => {
-                    self.take(state, slot, cost);
-                }
-                Some(_) => return Err(Rejected::exceeded(self.status(state, now, cost), cost)),
-                None => {
-                    let status = self.status(state, now, cost);
-                    return Err(Rejected::cost_above_burst(status, cost));
-                }
-            }
+        if self.try_take(state, now, cost) {
+            Ok(self.status(state, now, 1))
+        } else {
+            Err(self.refusal(state, now, cost))
         }
-        Ok(self.status(state, now, 1))
+    }
+
+    /// Why `cost`, which does not fit now, does not.
+    fn refusal(&self, state: &Self::State, now: Instant, cost: u64) -> Rejected {
+        let status = self.status(state, now, cost);
+        if cost > self.limit() {
+            Rejected::cost_above_burst(status, cost)
+        } else {
+            Rejected::exceeded(status, cost)
+        }
     }
 
     /// Where the state stands at `now`, exact for a request of `cost`; takes nothing.

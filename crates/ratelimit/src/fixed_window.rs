@@ -107,9 +107,13 @@ impl Algorithm for FixedWindow {
     }
 
     #[inline]
+    fn fits(&self, state: &State, _now: Instant, cost: u64) -> bool {
+        cost <= self.window.limit.saturating_sub(state.used)
+    }
+
     fn slot(&self, state: &State, now: Instant, cost: u64) -> Option<Instant> {
         let Window { limit, nanos } = self.window;
-        if cost <= limit.saturating_sub(state.used) {
+        if self.fits(state, now, cost) {
             return Some(now);
         }
         if cost > limit {
@@ -167,18 +171,18 @@ impl Algorithm for FixedWindow {
     #[inline]
     fn status(&self, state: &State, now: Instant, cost: u64) -> Status {
         let Window { limit, nanos } = self.window;
-        let now = now.as_nanos();
-        let reset = match state.used.div_ceil(limit) {
-            0 => now,
-            windows => state.start.saturating_add(nanos.saturating_mul(windows)),
+        // No division where no more than this window is used.
+        let turn = |windows: u64| {
+            let turn = state.start.saturating_add(nanos.saturating_mul(windows));
+            turn.saturating_sub(now.as_nanos())
         };
-        let slot = self.slot(state, Instant::from_nanos(now), cost);
-        Status::window(
-            limit,
-            limit.saturating_sub(state.used),
-            reset.saturating_sub(now),
-            cost,
-            slot.map(|slot| slot.as_nanos() - now),
-        )
+        let reset = match state.used {
+            0 => 0,
+            used if used <= limit => turn(1),
+            used => turn(used.div_ceil(limit)),
+        };
+        let left = limit.saturating_sub(state.used);
+        let wait = self.wait(state, now, cost);
+        Status::window(limit, left, reset, cost, wait)
     }
 }

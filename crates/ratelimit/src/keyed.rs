@@ -114,7 +114,7 @@ pub struct KeyedSnapshot {
     /// Keys that the limiter was built for.
     pub max_keys: usize,
     /// Bytes that the places take; fixed. What a sliding log or a strict window has noted of a key
-    /// comes on top: at most 32 bytes for each of a log's limit, 16 KiB for a strict window.
+    /// comes on top: at most 32 bytes for each of a log's limit, 32 KiB for a strict window.
     pub bytes: usize,
     /// Requests that went to the shared state because their key found no place, since the start.
     pub overflowed: u64,

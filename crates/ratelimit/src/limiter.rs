@@ -244,28 +244,34 @@ impl RateLimiter {
 
     #[inline(never)]
     fn check_by_any(&self, cost: u64) -> Detour {
-        let decision = match &*self.shared {
-            Shared::Bucket(bucket) => bucket.check(self.clock.now(), cost),
+        let decision = self.decide(cost);
+        if let (Detour::Refused(rejected), Some(observer)) = (&decision, &self.observer) {
+            observer.observe(&Event::Rejected(*rejected));
+        }
+        decision
+    }
+
+    #[inline]
+    fn decide(&self, cost: u64) -> Detour {
+        match &*self.shared {
+            Shared::Bucket(bucket) => bucket.check(self.clock.now(), cost).into(),
             Shared::Leased(Leased {
                 gcra, cell, leases, ..
             }) => {
                 let thread = lease::thread_number();
                 let decision = leases.check(thread, cell, gcra, &self.clock, cost);
-                decision.into_result(gcra, cost)
+                decision.into_result(gcra, cost).into()
             }
             Shared::Locked(locked) => locked.check(self.clock.now(), cost),
-        };
-        if let (Err(rejected), Some(observer)) = (&decision, &self.observer) {
-            observer.observe(&Event::Rejected(*rejected));
         }
-        decision.into()
     }
 
     /// Takes this cost whatever is left, for work whose cost is known only when it is done.
     ///
     /// It may lead into debt: then all are refused until it is paid off by time. A bucket owes at
     /// most what 2⁶¹ of its units bring (26 days at the least), a window what is taken; a sliding
-    /// log and a strict window forget it with the window that it was taken in.
+    /// log and a strict window forget it with the window that it was taken in, and note of one moment
+    /// no more than 2⁴¹ and 2⁵⁹.
     #[expect(clippy::must_use_candidate, reason = "done for the effect")]
     pub fn force(&self, cost: u64) -> Status {
         let now = self.clock.now();

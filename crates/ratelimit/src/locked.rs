@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use stanchion_core::Instant;
 
 use crate::algorithm::Algorithm;
+use crate::status::Detour;
 use crate::token_bucket::TokenBucket;
 use crate::{FixedWindow, Inherit, Policy, Rejected, SlidingWindowCounter, SlidingWindowLog};
 use crate::{Status, StrictWindow};
@@ -38,7 +39,7 @@ impl Locked {
     }
 
     #[inline]
-    pub(crate) fn check(&self, now: Instant, cost: u64) -> Result<Status, Rejected> {
+    pub(crate) fn check(&self, now: Instant, cost: u64) -> Detour {
         self.running.lock().check(now, cost)
     }
 
@@ -137,7 +138,7 @@ impl Numbers for StrictWindow {
 /// An algorithm with its state, whichever it is.
 trait Running: Send {
     fn policy(&self) -> Policy;
-    fn check(&mut self, now: Instant, cost: u64) -> Result<Status, Rejected>;
+    fn check(&mut self, now: Instant, cost: u64) -> Detour;
     fn peek(&mut self, now: Instant, cost: u64) -> Status;
     fn reserve(&mut self, now: Instant, cost: u64, wait_max: u64) -> Result<Claim, Rejected>;
     fn cancel(&mut self, now: Instant, claim: &Claim) -> bool;
@@ -159,11 +160,17 @@ impl<A: Algorithm + Into<Policy> + Numbers> Running for Stream<A> {
         self.algorithm.into()
     }
 
-    #[inline]
-    fn check(&mut self, now: Instant, cost: u64) -> Result<Status, Rejected> {
-        let decision = self.algorithm.check(&mut self.state, now, cost);
-        self.takes += u64::from(decision.is_ok() && cost > 0);
-        decision
+    /// The answer, which is wide, is made where the caller wants it.
+    fn check(&mut self, now: Instant, cost: u64) -> Detour {
+        let Self {
+            algorithm, state, ..
+        } = self;
+        if algorithm.try_take(state, now, cost) {
+            self.takes += u64::from(cost > 0);
+            Detour::Admitted(algorithm.status(state, now, 1))
+        } else {
+            Detour::Refused(algorithm.refusal(state, now, cost))
+        }
     }
 
     fn peek(&mut self, now: Instant, cost: u64) -> Status {

@@ -198,6 +198,10 @@ impl Algorithm for SlidingWindowCounter {
     }
 
     #[inline]
+    fn fits(&self, state: &State, now: Instant, cost: u64) -> bool {
+        self.estimate(state, now).room(cost).is_some()
+    }
+
     fn slot(&self, state: &State, now: Instant, cost: u64) -> Option<Instant> {
         if cost > self.window.limit {
             return None;

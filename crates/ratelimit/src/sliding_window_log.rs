@@ -8,7 +8,8 @@
 //! Each note is written once and forgotten once, so a check is O(1) amortised. Who waits is noted
 //! at a moment to come, and nobody is admitted before the last note.
 
-use std::collections::VecDeque;
+mod notes;
+
 use std::time::Duration;
 
 use stanchion_core::Instant;
@@ -16,13 +17,14 @@ use stanchion_core::Instant;
 use crate::algorithm::Algorithm;
 use crate::quota::Window;
 use crate::{InvalidQuota, Status};
+use notes::Notes;
 
 /// How much is admitted in any window, exactly: `limit`, and never more, in each stretch of time of
 /// this length, wherever it begins.
 ///
 /// It remembers when each of the last `limit` was admitted: 16 bytes for each moment, so up to
-/// 16 · `limit` bytes, and twice that while others wait for their slots. Memory is taken as it is
-/// needed and then kept. [`StrictWindow`](crate::StrictWindow) holds the same promise in fixed
+/// 16 · `limit` bytes, and twice that while others wait for their slots or are in debt. Memory is taken
+/// as it is needed and then kept. [`StrictWindow`](crate::StrictWindow) holds the same promise in fixed
 /// memory.
 ///
 /// # Examples
@@ -72,57 +74,22 @@ impl SlidingWindowLog {
 /// What was admitted, the oldest first.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
-    notes: VecDeque<Note>,
-    /// The sum of all notes' costs.
-    sum: u128,
+    notes: Notes,
     /// The latest moment that was seen, in nanoseconds. What is admitted while the clock lies
     /// behind it is noted then.
     latest: u64,
 }
 
-/// What was admitted, or promised, at one moment.
-#[derive(Clone, Copy, Debug)]
-struct Note {
-    at: u64,
-    cost: u64,
-}
-
-impl State {
-    /// Takes `cost` off the oldest notes.
-    fn drop_oldest(&mut self, mut cost: u64) {
-        while let Some(oldest) = self.notes.front_mut().filter(|_| cost > 0) {
-            let part = cost.min(oldest.cost);
-            oldest.cost -= part;
-            cost -= part;
-            self.sum -= u128::from(part);
-            if oldest.cost == 0 {
-                self.notes.pop_front();
-            }
+impl SlidingWindowLog {
+    /// What fits at once: nothing before the last who was promised a later slot.
+    #[inline]
+    fn left(&self, state: &State) -> u64 {
+        let left = self.window.limit.saturating_sub(state.notes.sum());
+        if state.notes.newest() > state.latest {
+            0
+        } else {
+            left
         }
-    }
-
-    /// Takes `cost` off the newest notes, up to those of a moment to come unless `promised`;
-    /// returns how much that was.
-    fn drop_newest(&mut self, cost: u64, promised: bool) -> u64 {
-        let mut left = cost;
-        while let Some(newest) = self.notes.back_mut().filter(|_| left > 0) {
-            if newest.at > self.latest && !promised {
-                break;
-            }
-            let part = left.min(newest.cost);
-            newest.cost -= part;
-            left -= part;
-            self.sum -= u128::from(part);
-            if newest.cost == 0 {
-                self.notes.pop_back();
-            }
-        }
-        cost - left
-    }
-
-    /// When the newest note was, or will be.
-    fn newest(&self) -> u64 {
-        self.notes.back().map_or(0, |newest| newest.at)
     }
 }
 
@@ -132,8 +99,7 @@ impl Algorithm for SlidingWindowLog {
 
     fn idle(&self) -> State {
         State {
-            notes: VecDeque::new(),
-            sum: 0,
+            notes: Notes::default(),
             latest: 0,
         }
     }
@@ -141,28 +107,28 @@ impl Algorithm for SlidingWindowLog {
     #[inline]
     fn advance(&self, state: &mut State, now: Instant) {
         state.latest = state.latest.max(now.as_nanos());
-        while let Some(oldest) = state.notes.front() {
-            if state.latest.saturating_sub(oldest.at) < self.window.nanos {
-                break;
-            }
-            state.sum -= u128::from(oldest.cost);
-            state.notes.pop_front();
+        if let Some(moment) = state.latest.checked_sub(self.window.nanos) {
+            state.notes.forget_until(moment);
         }
     }
 
     #[inline]
+    fn fits(&self, state: &State, _now: Instant, cost: u64) -> bool {
+        cost <= self.left(state)
+    }
+
     fn slot(&self, state: &State, now: Instant, cost: u64) -> Option<Instant> {
         let Window { limit, nanos } = self.window;
         if cost > limit {
             return None;
         }
-        let mut over = (state.sum + u128::from(cost)).saturating_sub(u128::from(limit));
+        let mut over = (state.notes.sum() + cost).saturating_sub(limit);
         // Behind everyone who was promised a slot.
-        let mut slot = state.newest();
-        let mut notes = state.notes.iter();
+        let mut slot = state.notes.newest();
+        let mut notes = state.notes.oldest_first();
         while over > 0 {
             let note = notes.next()?;
-            over = over.saturating_sub(note.cost.into());
+            over = over.saturating_sub(note.cost);
             slot = slot.max(note.at.saturating_add(nanos));
         }
         if slot <= state.latest {
@@ -173,35 +139,30 @@ impl Algorithm for SlidingWindowLog {
 
     /// As many may wait as a window admits, so there are never more than twice `limit` notes.
     fn has_room(&self, state: &State, cost: u64) -> bool {
-        state.sum + u128::from(cost) <= u128::from(self.window.limit) * 2
+        state.notes.sum().saturating_add(cost) <= self.window.limit * 2
     }
 
     #[inline]
     fn take(&self, state: &mut State, slot: Instant, cost: u64) -> u64 {
-        let at = slot.as_nanos().max(state.latest).max(state.newest());
+        let newest = state.notes.newest();
+        let at = slot.as_nanos().max(state.latest).max(newest);
+        let limit = usize::try_from(self.window.limit).unwrap_or(usize::MAX);
+        let (len, most) = (state.notes.len(), limit.saturating_mul(2));
         // Only what is taken by force comes upon so many; it makes the newest note a little newer.
-        let is_full = state.notes.len() as u64 >= 2 * self.window.limit;
-        match state.notes.back_mut() {
-            Some(newest) if newest.at == at || is_full => {
-                newest.at = at;
-                let sum = newest.cost.saturating_add(cost);
-                state.sum += u128::from(sum - newest.cost);
-                newest.cost = sum;
-            }
-            _ => {
-                state.notes.push_back(Note { at, cost });
-                state.sum += u128::from(cost);
-            }
+        if (newest == at && len > 0) || len >= most {
+            state.notes.push_to_newest(at, cost)
+        } else {
+            let room = if len < limit { limit } else { most };
+            state.notes.push(at, cost, room)
         }
-        cost
     }
 
     fn give_back(&self, state: &mut State, taken: u64) {
-        state.drop_newest(taken, true);
+        state.notes.drop_newest(taken, u64::MAX);
     }
 
     fn refund(&self, state: &mut State, _now: Instant, cost: u64) -> u64 {
-        state.drop_newest(cost, false)
+        state.notes.drop_newest(cost, state.latest)
     }
 
     fn limit(&self) -> u64 {
@@ -209,14 +170,14 @@ impl Algorithm for SlidingWindowLog {
     }
 
     fn used(&self, state: &State, _now: Instant) -> u64 {
-        u64::try_from(state.sum).unwrap_or(u64::MAX)
+        state.notes.sum()
     }
 
     fn carry(&self, _from: &Self, state: &mut State, now: Instant, used: u64, target: u64) {
         if target > used {
             self.take(state, now, target - used);
         } else {
-            state.drop_oldest(used - target);
+            state.notes.drop_oldest(used - target);
         }
         self.advance(state, now);
     }
@@ -224,26 +185,13 @@ impl Algorithm for SlidingWindowLog {
     #[inline]
     fn status(&self, state: &State, now: Instant, cost: u64) -> Status {
         let Window { limit, nanos } = self.window;
-        let left = u128::from(limit).saturating_sub(state.sum);
-        let left = if state.newest() > state.latest {
-            0
-        } else {
-            left
+        let reset = state.notes.newest().saturating_add(nanos);
+        let reset = match state.notes.is_empty() {
+            true => 0,
+            false => reset.saturating_sub(now.as_nanos()),
         };
-        let reset = match state.notes.back() {
-            Some(newest) => newest
-                .at
-                .saturating_add(nanos)
-                .saturating_sub(now.as_nanos()),
-            None => 0,
-        };
-        let slot = self.slot(state, now, cost);
-        Status::window(
-            limit,
-            u64::try_from(left).unwrap_or(u64::MAX),
-            reset,
-            cost,
-            slot.map(|slot| slot.as_nanos().saturating_sub(now.as_nanos())),
-        )
+        let left = self.left(state);
+        let wait = self.wait(state, now, cost);
+        Status::window(limit, left, reset, cost, wait)
     }
 }

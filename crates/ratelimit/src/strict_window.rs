@@ -26,7 +26,7 @@ use crate::{InvalidQuota, SlidingWindowLog, Status};
 ///
 /// | `limit` | counts | memory | steady demand gets |
 /// |---|---|---|---|
-/// | up to 1024 | each admission, exactly | up to 16 · `limit` bytes | `limit` in each window |
+/// | up to 1024 | each admission, exactly | up to 16 · `limit` bytes, twice that in debt | `limit` in each window |
 /// | above | by sixteenths of the window | 17 numbers | at least 16/17 of that |
 ///
 /// The promise is the same on both sides of the bound; above it something may be admitted up to a
@@ -122,9 +122,13 @@ pub(crate) struct Counts {
     start: u64,
     /// Where its count stands; before it stands the count of the part before, round the end.
     head: usize,
+    /// Each at most [`COUNT_MAX`].
     counts: [u64; COUNTED],
-    sum: u128,
+    sum: u64,
 }
+
+/// The most that one count tells: above any limit, and so little that the sum of all fits in 64 bits.
+const COUNT_MAX: u64 = 1 << 59;
 
 impl Counts {
     const NONE: Self = Self {
@@ -139,11 +143,27 @@ impl Counts {
         (0..COUNTED).map(|place| self.counts[(self.head + 1 + place) % COUNTED])
     }
 
-    fn take(&mut self, cost: u64) {
+    /// Begins so many parts, which forgets as many of the oldest.
+    fn turn(&mut self, parts: u64) {
+        for _ in 0..parts.min(COUNTED as u64) {
+            self.head = if self.head + 1 < COUNTED {
+                self.head + 1
+            } else {
+                0
+            };
+            let oldest = &mut self.counts[self.head];
+            self.sum -= *oldest;
+            *oldest = 0;
+        }
+    }
+
+    #[inline]
+    fn take(&mut self, cost: u64) -> u64 {
         let count = &mut self.counts[self.head];
-        let next = count.saturating_add(cost);
-        self.sum += u128::from(next - *count);
-        *count = next;
+        let more = cost.min(COUNT_MAX - *count);
+        *count += more;
+        self.sum += more;
+        more
     }
 
     fn refund(&mut self, cost: u64) -> u64 {
@@ -153,35 +173,55 @@ impl Counts {
             let part = left.min(*count);
             *count -= part;
             left -= part;
-            self.sum -= u128::from(part);
+            self.sum -= part;
         }
         cost - left
     }
+
+    /// How many parts it takes until nothing is counted any more.
+    #[inline]
+    fn parts_to_reset(&self) -> u64 {
+        if self.counts[self.head] > 0 {
+            return COUNTED as u64;
+        }
+        let newest = self.oldest_first().rposition(|count| count > 0);
+        newest.map_or(0, |place| place as u64 + 1)
+    }
 }
 
-impl Parts {
+impl Algorithm for Parts {
+    type State = Counts;
+    const RESERVES: bool = false;
+
+    fn idle(&self) -> Counts {
+        Counts::NONE
+    }
+
     #[inline]
-    fn advance(self, counts: &mut Counts, now: Instant) {
+    fn advance(&self, counts: &mut Counts, now: Instant) {
         let since = now.as_nanos().saturating_sub(counts.start);
-        // No division while the part lasts.
-        if since < self.width {
-            return;
-        }
-        let passed = since / self.width;
-        counts.start += passed * self.width;
-        for _ in 0..passed.min(COUNTED as u64) {
-            counts.head = (counts.head + 1) % COUNTED;
-            counts.sum -= u128::from(counts.counts[counts.head]);
-            counts.counts[counts.head] = 0;
+        // No division while the part lasts, nor at the turn to the next.
+        if since >= self.width {
+            let passed = match since - self.width {
+                beyond if beyond < self.width => 1,
+                _ => since / self.width,
+            };
+            counts.start += passed * self.width;
+            counts.turn(passed);
         }
     }
 
     #[inline]
-    fn slot(self, counts: &Counts, now: Instant, cost: u64) -> Option<Instant> {
+    fn fits(&self, counts: &Counts, _now: Instant, cost: u64) -> bool {
+        cost <= self.limit.saturating_sub(counts.sum)
+    }
+
+    fn slot(&self, counts: &Counts, now: Instant, cost: u64) -> Option<Instant> {
         if cost > self.limit {
             return None;
         }
-        let mut over = (counts.sum + u128::from(cost)).saturating_sub(self.limit.into());
+        // Neither passes 2⁶³.
+        let mut over = (counts.sum + cost).saturating_sub(self.limit);
         if over == 0 {
             return Some(now);
         }
@@ -190,28 +230,53 @@ impl Parts {
             if over == 0 {
                 break;
             }
-            over = over.saturating_sub(count.into());
+            over = over.saturating_sub(count);
             slot = slot.saturating_add(self.width);
         }
         Some(Instant::from_nanos(slot.max(now.as_nanos())))
     }
 
-    fn status(self, counts: &Counts, now: Instant, cost: u64) -> Status {
-        let left = u128::from(self.limit).saturating_sub(counts.sum);
-        let newest = counts.oldest_first().rposition(|count| count > 0);
-        let reset = newest.map_or(0, |place| {
-            let parts = self.width.saturating_mul(place as u64 + 1);
-            let reset = counts.start.saturating_add(parts);
-            reset.saturating_sub(now.as_nanos())
-        });
-        let slot = self.slot(counts, now, cost);
-        Status::window(
-            self.limit,
-            u64::try_from(left).unwrap_or(u64::MAX),
-            reset,
-            cost,
-            slot.map(|slot| slot.as_nanos() - now.as_nanos()),
-        )
+    #[inline]
+    fn take(&self, counts: &mut Counts, _slot: Instant, cost: u64) -> u64 {
+        counts.take(cost)
+    }
+
+    fn give_back(&self, counts: &mut Counts, taken: u64) {
+        counts.refund(taken);
+    }
+
+    fn refund(&self, counts: &mut Counts, _now: Instant, cost: u64) -> u64 {
+        counts.refund(cost)
+    }
+
+    fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    fn used(&self, counts: &Counts, _now: Instant) -> u64 {
+        counts.sum
+    }
+
+    /// Parts of another width cannot be told apart: all counts as taken now.
+    fn carry(&self, _from: &Self, counts: &mut Counts, now: Instant, _used: u64, target: u64) {
+        *counts = self.idle();
+        self.advance(counts, now);
+        counts.take(target);
+    }
+
+    #[inline]
+    fn status(&self, counts: &Counts, now: Instant, cost: u64) -> Status {
+        let left = self.limit.saturating_sub(counts.sum);
+        let reset = match counts.parts_to_reset() {
+            0 => 0,
+            parts => {
+                let reset = self.width.saturating_mul(parts);
+                let reset = counts.start.saturating_add(reset);
+                reset.saturating_sub(now.as_nanos())
+            }
+        };
+        let wait = self.wait(counts, now, cost);
+        Status::window(self.limit, left, reset, cost, wait)
     }
 }
 
@@ -228,6 +293,13 @@ impl Algorithm for StrictWindow {
     }
 
     #[inline]
+    fn try_take(&self, state: &mut State, now: Instant, cost: u64) -> bool {
+        match state {
+            State::Exact(state) => self.log().try_take(state, now, cost),
+            State::Coarse(counts) => self.parts().try_take(counts, now, cost),
+        }
+    }
+
     fn advance(&self, state: &mut State, now: Instant) {
         match state {
             State::Exact(state) => self.log().advance(state, now),
@@ -235,7 +307,6 @@ impl Algorithm for StrictWindow {
         }
     }
 
-    #[inline]
     fn slot(&self, state: &State, now: Instant, cost: u64) -> Option<Instant> {
         match state {
             State::Exact(state) => self.log().slot(state, now, cost),
@@ -243,30 +314,24 @@ impl Algorithm for StrictWindow {
         }
     }
 
-    #[inline]
     fn take(&self, state: &mut State, slot: Instant, cost: u64) -> u64 {
         match state {
             State::Exact(state) => self.log().take(state, slot, cost),
-            State::Coarse(counts) => {
-                counts.take(cost);
-                cost
-            }
+            State::Coarse(counts) => self.parts().take(counts, slot, cost),
         }
     }
 
     fn give_back(&self, state: &mut State, taken: u64) {
         match state {
             State::Exact(state) => self.log().give_back(state, taken),
-            State::Coarse(counts) => {
-                counts.refund(taken);
-            }
+            State::Coarse(counts) => self.parts().give_back(counts, taken),
         }
     }
 
     fn refund(&self, state: &mut State, now: Instant, cost: u64) -> u64 {
         match state {
             State::Exact(state) => self.log().refund(state, now, cost),
-            State::Coarse(counts) => counts.refund(cost),
+            State::Coarse(counts) => self.parts().refund(counts, now, cost),
         }
     }
 
@@ -277,7 +342,7 @@ impl Algorithm for StrictWindow {
     fn used(&self, state: &State, now: Instant) -> u64 {
         match state {
             State::Exact(state) => self.log().used(state, now),
-            State::Coarse(counts) => u64::try_from(counts.sum).unwrap_or(u64::MAX),
+            State::Coarse(counts) => self.parts().used(counts, now),
         }
     }
 
@@ -286,7 +351,8 @@ impl Algorithm for StrictWindow {
             State::Exact(state) if self.window.limit <= EXACT_MAX => {
                 self.log().carry(&from.log(), state, now, used, target);
             }
-            // Parts of another width cannot be told apart: all counts as taken now.
+            // From one way of counting to the other, or to parts of another width: all counts as
+            // taken now.
             _ => {
                 *state = self.idle();
                 self.advance(state, now);
