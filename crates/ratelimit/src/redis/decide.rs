@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 
 use super::RedisStore;
 use super::config::RedisConfig;
@@ -79,9 +80,9 @@ impl Shared {
             return Err(Waiting::Redis);
         };
         let now = self.store.shared().clock.now();
-        let (spend, draw) = leases.spend(key, cost, now, now + self.config.deadline);
-        if let Some(draw) = draw {
-            self.clone().carry_out(key, draw);
+        let (spend, draws) = leases.spend(key, cost, now, now + self.config.deadline);
+        if draws {
+            self.clone().carry_out(key);
         }
         match spend {
             Spend::Spent(status) => {
@@ -161,7 +162,7 @@ impl Shared {
 
     /// Draws on the store's runtime, so that no permit is lost with whoever began it: one task for a
     /// key, for as long as somebody waits.
-    fn carry_out(self: Arc<Self>, key: &[u8], draw: Draw) {
+    fn carry_out(self: Arc<Self>, key: &[u8]) {
         let handle = self.store.handle().clone();
         let mut unfinished = Unfinished {
             shared: self,
@@ -169,10 +170,13 @@ impl Shared {
             draws: true,
         };
         handle.spawn(async move {
-            let mut next = Some(draw);
-            while let Some(draw) = next {
+            while let Some(draw) = unfinished.send() {
                 let drawn = unfinished.shared.draw(&unfinished.key, draw).await;
-                next = unfinished.end(drawn);
+                if !unfinished.end(drawn) {
+                    break;
+                }
+                // Those who were just served may come again, and are part of the next.
+                yield_now().await;
             }
         });
     }
@@ -270,13 +274,19 @@ struct Unfinished {
 }
 
 impl Unfinished {
-    fn end(&mut self, drawn: Drawn) -> Option<Draw> {
+    fn send(&self) -> Option<Draw> {
         let shared = &*self.shared;
-        let leases = shared.leases.as_ref()?;
         let now = shared.store.shared().clock.now();
-        let next = leases.end(&self.key, drawn, now, now + shared.config.deadline);
-        self.draws = next.is_some();
-        next
+        let leases = shared.leases.as_ref()?;
+        leases.send(&self.key, now + shared.config.deadline)
+    }
+
+    fn end(&mut self, drawn: Drawn) -> bool {
+        let shared = &*self.shared;
+        let now = shared.store.shared().clock.now();
+        let leases = shared.leases.as_ref();
+        self.draws = leases.is_some_and(|leases| leases.end(&self.key, drawn, now));
+        self.draws
     }
 }
 

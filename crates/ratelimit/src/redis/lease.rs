@@ -14,6 +14,9 @@
 //! half of the stock is spent:          draw
 //! ```
 //!
+//! How much a draw asks for is settled when it is sent, and not when it is begun: those who come in
+//! between, as those do who were just served and come again, need no draw of their own.
+//!
 //! A draw lasts no longer than the first of the queue may wait, so nobody needs a timer of his own.
 
 use std::collections::{HashMap, VecDeque};
@@ -115,24 +118,24 @@ impl Leases {
         }
     }
 
-    /// Pays for a request, or queues it; with a draw to carry out, if one is needed.
+    /// Pays for a request, or queues it; and tells whether a draw has to be [sent](Self::send).
     pub(super) fn spend(
         &self,
         key: &[u8],
         cost: u64,
         now: Instant,
         deadline: Instant,
-    ) -> (Spend, Option<Draw>) {
+    ) -> (Spend, bool) {
         let mut shard = self.shard(key).lock();
         if !shard.keys.contains_key(key) {
             if !shard.make_room(self.shard_max, now) {
-                return (Spend::NoRoom, None);
+                return (Spend::NoRoom, false);
             }
             let held = Held::new(self.lease.batch, now);
             shard.keys.insert(key.into(), held);
         }
         let Some(held) = shard.keys.get_mut(key) else {
-            return (Spend::NoRoom, None);
+            return (Spend::NoRoom, false);
         };
         held.lapse(self.lease.batch, now);
         let spend = if held.queue.is_empty() && held.left >= cost {
@@ -147,19 +150,23 @@ impl Leases {
             });
             Spend::Wait(wait)
         };
-        (spend, held.begin(deadline))
+        (spend, held.begin())
     }
 
-    /// Ends a draw: answers those who wait, as far as it helps them. The next draw, if one is needed.
-    pub(super) fn end(
-        &self,
-        key: &[u8],
-        drawn: Drawn,
-        now: Instant,
-        deadline: Instant,
-    ) -> Option<Draw> {
+    /// What the draw that was begun asks for; to be answered by `deadline` if nobody waits for it.
+    pub(super) fn send(&self, key: &[u8], deadline: Instant) -> Option<Draw> {
         let mut shard = self.shard(key).lock();
         let held = shard.keys.get_mut(key)?;
+        held.drawing.then(|| held.draw(deadline))
+    }
+
+    /// Ends a draw: answers those who wait, as far as it helps them. Tells whether the next one has to
+    /// be [sent](Self::send).
+    pub(super) fn end(&self, key: &[u8], drawn: Drawn, now: Instant) -> bool {
+        let mut shard = self.shard(key).lock();
+        let Some(held) = shard.keys.get_mut(key) else {
+            return false;
+        };
         held.drawing = false;
         let ran_dry = held.ahead && !held.queue.is_empty();
         held.lapse(self.lease.batch, now);
@@ -183,7 +190,7 @@ impl Leases {
         // What was drawn for requests that were dropped meanwhile is not kept beyond the stock.
         held.left = held.left.min(held.stock);
         let goes_on = granted || !held.queue.is_empty();
-        goes_on.then(|| held.begin(deadline))?
+        goes_on && held.begin()
     }
 
     /// Takes back what paid for a request that was dropped before it knew.
@@ -269,21 +276,25 @@ impl Held {
     }
 
     /// Begins a draw if somebody waits or little is left, and none is under way.
-    fn begin(&mut self, deadline: Instant) -> Option<Draw> {
+    fn begin(&mut self) -> bool {
         if self.drawing || (self.queue.is_empty() && self.left > self.stock / 2) {
-            return None;
+            return false;
         }
         self.drawing = true;
         self.ahead = self.queue.is_empty();
+        true
+    }
+
+    fn draw(&self, deadline: Instant) -> Draw {
         let waiting = self.queue.iter().map(|queued| queued.cost);
         let wanted = waiting.fold(self.stock, u64::saturating_add);
         let first = self.queue.front();
         let cost = first.map_or(1, |first| first.cost.saturating_sub(self.left).max(1));
-        Some(Draw {
+        Draw {
             cost,
             most: wanted.saturating_sub(self.left).max(cost),
             deadline: first.map_or(deadline, |first| first.deadline),
-        })
+        }
     }
 
     /// Pays for those who wait, in their order, as far as it goes.
@@ -355,17 +366,16 @@ mod tests {
     /// A process that asks for one permit after the other, and waits where it has to.
     struct Caller {
         leases: Leases,
-        draw: Option<Draw>,
+        draws: bool,
         waits: Vec<oneshot::Receiver<Answer>>,
     }
 
     impl Caller {
         fn new(leases: Leases) -> Self {
-            let (draw, waits) = (None, Vec::new());
             Self {
                 leases,
-                draw,
-                waits,
+                draws: false,
+                waits: Vec::new(),
             }
         }
 
@@ -373,9 +383,9 @@ mod tests {
         fn run_dry(&mut self, now: Instant) -> u64 {
             let mut spent = 0;
             loop {
-                let (spend, draw) = self.leases.spend(b"key", 1, now, now + TTL);
-                assert!(draw.is_none() || self.draw.is_none(), "one at a time");
-                self.draw = self.draw.or(draw);
+                let (spend, begun) = self.leases.spend(b"key", 1, now, now + TTL);
+                assert!(!(begun && self.draws), "one at a time");
+                self.draws |= begun;
                 match spend {
                     Spend::Spent(_) => spent += 1,
                     Spend::Wait(waits) => {
@@ -389,9 +399,10 @@ mod tests {
 
         /// Redis grants so much of what was asked for.
         fn end(&mut self, now: Instant, granted_max: u64) -> u64 {
-            let draw = self.draw.take().expect("who waits has begun a draw");
+            let draw = self.leases.send(b"key", now + TTL);
+            let draw = draw.expect("who waits has begun a draw");
             let most = draw.most.min(granted_max);
-            self.draw = self.leases.end(b"key", granted(most), now, now + TTL);
+            self.draws = self.leases.end(b"key", granted(most), now);
             draw.most
         }
     }
@@ -419,7 +430,7 @@ mod tests {
             caller.run_dry(now);
             caller.end(now, u64::MAX);
         }
-        while caller.draw.is_some() {
+        while caller.draws {
             caller.end(now, u64::MAX);
         }
         assert!(caller.leases.held(now).1 > 16);
@@ -440,6 +451,25 @@ mod tests {
         }
         let stocks = caller.leases.shard(b"key").lock();
         assert_eq!(stocks.keys[&b"key"[..]].stock, 4);
+    }
+
+    /// As many come again while a draw waits to be sent as were just served.
+    #[test]
+    fn one_draw_serves_all_who_came_until_it_was_sent() {
+        let mut caller = Caller::new(leases(4, 1));
+        let now = Instant::ZERO + TTL;
+        for _ in 0..20 {
+            for _ in 0..3 {
+                caller.run_dry(now);
+            }
+            assert_eq!(caller.end(now, u64::MAX), 3 + 4);
+            assert_eq!(caller.leases.held(now).1, 4);
+            let paid = caller
+                .waits
+                .drain(..)
+                .all(|mut wait| wait.try_recv().is_ok());
+            assert!(paid);
+        }
     }
 
     #[test]
