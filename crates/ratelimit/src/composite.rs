@@ -16,6 +16,8 @@ use crate::keyed::{InvalidMaxKeys, KeyHash};
 use crate::{Event, Policy, Rejected, Status, WhenFull};
 pub use change::{InvalidChange, NoSuchLimit};
 pub use invalid::InvalidComposite;
+#[cfg(feature = "redis")]
+pub(crate) use invalid::is_name;
 use member::{Member, keyed, shared};
 pub(crate) use member::{Next, hold};
 pub use outcome::{Admitted, Refused, Standings};
@@ -53,19 +55,19 @@ const LIMITS_MAX: usize = 8;
 /// assert!(limits.check(&3).unwrap_err().violated().eq(["second"]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct CompositeRateLimiter<Req> {
+pub struct CompositeRateLimiter<Req: ?Sized> {
     shared: Arc<Shared<Req>>,
     clock: Clock,
     observer: Option<Arc<dyn Observe<Event> + Send + Sync>>,
 }
 
-struct Shared<Req> {
+struct Shared<Req: ?Sized> {
     limits: Box<[CompositeLimit<Req>]>,
     names: Arc<[Box<str>]>,
 }
 
 /// One limit of a [`CompositeRateLimiter`].
-pub struct CompositeLimit<Req> {
+pub struct CompositeLimit<Req: ?Sized> {
     name: Box<str>,
     /// What it was built with.
     policy: Policy,
@@ -103,6 +105,31 @@ pub struct CompositeSnapshot {
 }
 
 impl<Req> CompositeLimit<Req> {
+    /// A limit for each key that `extractor` finds, for up to `max_keys` in use at once.
+    ///
+    /// A request without a key is refused, with [`Reason::NoKey`](crate::Reason::NoKey). What becomes
+    /// of new keys once the table is full says [`with_when_full`](Self::with_when_full).
+    pub fn keyed<E>(name: &str, policy: impl Into<Policy>, max_keys: usize, extractor: E) -> Self
+    where
+        E: KeyExtractor<Req> + Send + Sync + 'static,
+        E::Key: Hash + 'static,
+    {
+        let hash_of =
+            move |hash: &KeyHash, request: &Req| Some(hash.hash(&*extractor.extract(request)?));
+        Self::by_key::<E::Key>(name, policy.into(), max_keys, hash_of)
+    }
+}
+
+impl CompositeLimit<[u8]> {
+    /// A limit for each key, where the request is nothing but its key.
+    #[cfg(feature = "redis")]
+    pub(crate) fn bytes(name: &str, policy: Policy, max_keys: usize) -> Self {
+        let hash_of = |hash: &KeyHash, key: &[u8]| Some(hash.hash(key));
+        Self::by_key::<[u8]>(name, policy, max_keys, hash_of)
+    }
+}
+
+impl<Req: ?Sized> CompositeLimit<Req> {
     /// One limit for all requests together.
     pub fn shared(name: &str, policy: impl Into<Policy>) -> Self {
         let policy = policy.into();
@@ -117,27 +144,23 @@ impl<Req> CompositeLimit<Req> {
         }
     }
 
-    /// A limit for each key that `extractor` finds, for up to `max_keys` in use at once.
-    ///
-    /// A request without a key is refused, with [`Reason::NoKey`](crate::Reason::NoKey). What becomes
-    /// of new keys once the table is full says [`with_when_full`](Self::with_when_full).
-    pub fn keyed<E>(name: &str, policy: impl Into<Policy>, max_keys: usize, extractor: E) -> Self
-    where
-        E: KeyExtractor<Req> + Send + Sync + 'static,
-        E::Key: Hash + 'static,
-    {
-        let policy = policy.into();
+    fn by_key<K: ?Sized + 'static>(
+        name: &str,
+        policy: Policy,
+        max_keys: usize,
+        hash_of: impl Fn(&KeyHash, &Req) -> Option<u64> + Send + Sync + 'static,
+    ) -> Self {
         let by_key = ByKey {
             max_keys,
             hash: KeyHash::new(),
-            kind: TypeId::of::<E::Key>(),
+            kind: TypeId::of::<K>(),
         };
         let hash = by_key.hash.clone();
         Self {
             name: name.into(),
             policy,
             member: keyed(policy, max_keys),
-            key: Arc::new(move |request| Some(hash.hash(&*extractor.extract(request)?))),
+            key: Arc::new(move |request| hash_of(&hash, request)),
             by_key: Some(by_key),
             cost: None,
             when_full: WhenFull::default(),
@@ -209,7 +232,7 @@ impl<Req> CompositeLimit<Req> {
     }
 }
 
-impl<Req> CompositeRateLimiter<Req> {
+impl<Req: ?Sized> CompositeRateLimiter<Req> {
     /// Holds requests to all these limits, with nothing used, on the system's clock.
     ///
     /// # Errors
@@ -317,6 +340,52 @@ impl<Req> CompositeRateLimiter<Req> {
         }
     }
 
+    /// Gives back to each limit what a request of this cost took and did not need: no more than was
+    /// used. What it took from the state that keys without a place share stays taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use stanchion_ratelimit::{CompositeLimit, CompositeRateLimiter, Quota};
+    ///
+    /// let limits = CompositeRateLimiter::new([
+    ///     CompositeLimit::shared("second", "5/s".parse::<Quota>()?),
+    ///     CompositeLimit::shared("minute", "9/m".parse::<Quota>()?),
+    /// ])?;
+    /// limits.check_n(&(), 4)?;
+    /// limits.refund(&(), 3);
+    /// assert_eq!(limits.check(&())?.remaining(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn refund(&self, request: &Req, cost: u64) {
+        let now = self.clock.now();
+        for (member, hash, cost) in self.asked(request, cost) {
+            member.refund(hash, now, cost);
+        }
+    }
+
+    /// Takes of each limit by itself, as far as it admits: what was decided elsewhere is counted here.
+    #[cfg(feature = "redis")]
+    pub(crate) fn take_from_each(&self, request: &Req, cost: u64) {
+        let now = self.clock.now();
+        for (member, hash, cost) in self.asked(request, cost) {
+            let mut admits = |verdict: Result<(), Rejected>| verdict.is_ok();
+            let _ = member.hold(hash, now, cost, WhenFull::default(), &mut admits);
+        }
+    }
+
+    /// What is asked of each limit: the hash of the key, and the cost.
+    fn asked<'a>(
+        &'a self,
+        request: &'a Req,
+        cost: u64,
+    ) -> impl Iterator<Item = (&'a dyn Member, u64, u64)> {
+        self.limits().iter().filter_map(move |limit| {
+            let cost = limit.cost.as_ref().map_or(cost, |cost_of| cost_of(request));
+            Some((&**limit.member.as_ref().ok()?, (limit.key)(request)?, cost))
+        })
+    }
+
     /// The same limiter with nothing used.
     #[cfg(feature = "tower")]
     pub(crate) fn anew(&self) -> Self {
@@ -342,7 +411,7 @@ struct Checks {
 impl Checks {
     /// Holds the limits from `index` on, one within the other, and tells whether all admit. The
     /// order is that of the limits for every request, so nobody waits in a circle.
-    fn visit<Req>(&mut self, limits: &[CompositeLimit<Req>], index: usize) -> bool {
+    fn visit<Req: ?Sized>(&mut self, limits: &[CompositeLimit<Req>], index: usize) -> bool {
         let Some(limit) = limits.get(index) else {
             return self.refusals.iter().all(Option::is_none);
         };
@@ -363,7 +432,7 @@ impl Checks {
     }
 }
 
-impl<Req> Clone for CompositeRateLimiter<Req> {
+impl<Req: ?Sized> Clone for CompositeRateLimiter<Req> {
     fn clone(&self) -> Self {
         Self {
             shared: self.shared.clone(),
@@ -373,7 +442,7 @@ impl<Req> Clone for CompositeRateLimiter<Req> {
     }
 }
 
-impl<Req> fmt::Debug for CompositeRateLimiter<Req> {
+impl<Req: ?Sized> fmt::Debug for CompositeRateLimiter<Req> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("CompositeRateLimiter")
             .field(&self.shared.limits)
@@ -381,7 +450,7 @@ impl<Req> fmt::Debug for CompositeRateLimiter<Req> {
     }
 }
 
-impl<Req> fmt::Debug for CompositeLimit<Req> {
+impl<Req: ?Sized> fmt::Debug for CompositeLimit<Req> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CompositeLimit")
             .field("name", &self.name)

@@ -63,9 +63,9 @@ pub use policy::Policy;
 pub use quota::{InvalidQuota, Quota};
 #[cfg(feature = "redis")]
 pub use redis::{
-    InvalidRedisConfig, InvalidServers, KeyBytes, Outage, RedisConfig, RedisDecision, RedisLease,
-    RedisRateLimiter, RedisServers, RedisSnapshot, RedisStore, StoreEvent, StoreSnapshot,
-    Unavailable,
+    InvalidRedisConfig, InvalidServers, KeyBytes, Outage, RedisAdmission, RedisAdmitted,
+    RedisConfig, RedisDecision, RedisLease, RedisRateLimiter, RedisServers, RedisSnapshot,
+    RedisStore, StoreEvent, StoreSnapshot, Unavailable,
 };
 pub use reservation::Reservation;
 pub use sliding_window_counter::SlidingWindowCounter;

@@ -426,3 +426,29 @@ fn sums_hold_while_a_limit_changes_under_threads() {
     let left = limits.peek_key("key", &7_u64).unwrap().remaining();
     assert_eq!(left, 1_000 - admitted as u64);
 }
+
+#[test]
+fn a_refund_goes_to_every_limit_and_no_further_than_what_was_used() {
+    let key = |key: &u64| Some(*key);
+    let limits = CompositeRateLimiter::new([
+        CompositeLimit::shared("all", policy("fixed-window 9/d")),
+        CompositeLimit::keyed("key", policy("5/d"), 100, key),
+        CompositeLimit::keyed("twice", policy("strict-window 8/d"), 100, key).with_cost(|_| 2),
+    ]);
+    let limits = limits.unwrap().with_clock(Clock::manual().0);
+    let left = |key| {
+        let standings = limits.peek(key);
+        let left: Vec<_> = standings
+            .map(|(_, status)| status.unwrap().remaining())
+            .collect();
+        left
+    };
+    limits.check_n(&7, 3).unwrap();
+    limits.check_n(&8, 3).unwrap();
+    assert_eq!(left(&7), [3, 2, 6]);
+    limits.refund(&7, 2);
+    assert_eq!(left(&7), [5, 4, 8]);
+    assert_eq!(left(&8), [5, 2, 6]);
+    limits.refund(&7, 99);
+    assert_eq!(left(&7), [9, 5, 8]);
+}

@@ -9,7 +9,7 @@ use super::member::Member;
 use super::{CompositeLimit, CompositeRateLimiter};
 use crate::{Inherit, Policy, Status};
 
-impl<Req> CompositeRateLimiter<Req> {
+impl<Req: ?Sized> CompositeRateLimiter<Req> {
     /// Where each limit stands for this request, in their order; takes nothing. `None` where the
     /// request has no key.
     pub fn peek(&self, request: &Req) -> impl Iterator<Item = (&str, Option<Status>)> {

@@ -39,14 +39,19 @@ impl InvalidComposite {
 
     /// A name that a field of HTTP can carry too.
     pub(super) fn unless_name(name: &str) -> Result<(), Self> {
-        let allowed = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
-        if name.is_empty() || !name.bytes().all(allowed) {
+        if !is_name(name) {
             return Err(Self {
                 problem: Problem::Name(name.to_owned()),
             });
         }
         Ok(())
     }
+}
+
+/// Whether a field of HTTP can carry this name of a limit, too.
+pub(crate) fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
+    !name.is_empty() && name.bytes().all(allowed)
 }
 
 impl fmt::Display for InvalidComposite {

@@ -31,6 +31,9 @@ pub(super) trait Member: Send + Sync {
     /// Where the key of `hash` stands.
     fn peek(&self, hash: u64, now: Instant) -> Status;
 
+    /// Gives back what the key of `hash` took, up to `cost`.
+    fn refund(&self, hash: u64, now: Instant, cost: u64);
+
     /// Forgets what the key of `hash` has used.
     fn reset(&self, hash: u64);
 
@@ -184,6 +187,13 @@ impl<A: Algorithm + Numbers> Member for One<A> {
         numbers.algorithm.peek(state, now, 1)
     }
 
+    fn refund(&self, _hash: u64, now: Instant, cost: u64) {
+        let mut running = self.running.lock();
+        let Running { numbers, state } = &mut *running;
+        numbers.algorithm.advance(state, now);
+        numbers.algorithm.refund(state, now, cost);
+    }
+
     fn reset(&self, _hash: u64) {
         let mut running = self.running.lock();
         running.state = running.numbers.algorithm.idle();
@@ -237,6 +247,11 @@ impl<A: Algorithm + Numbers> Member for Each<A> {
     fn peek(&self, hash: u64, now: Instant) -> Status {
         let numbers = self.numbers(hash);
         self.states.peek(&numbers.algorithm, hash, now)
+    }
+
+    fn refund(&self, hash: u64, now: Instant, cost: u64) {
+        let numbers = self.numbers(hash);
+        self.states.refund(&numbers.algorithm, hash, now, cost);
     }
 
     fn reset(&self, hash: u64) {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::LIMITS_MAX;
+#[cfg(feature = "redis")]
+use crate::redis::Refusal;
 use crate::{Rejected, Status};
 
 /// All limits admitted a request: where each stands.
@@ -88,6 +90,31 @@ impl Refused {
         })
     }
 
+    /// A refusal of limits by these names, decided elsewhere.
+    #[cfg(feature = "redis")]
+    pub(crate) fn by_names(refusal: Refusal, names: &Arc<[Box<str>]>) -> Self {
+        let Refusal {
+            rejected,
+            violated,
+            worst,
+        } = refusal;
+        Self {
+            rejected,
+            violated,
+            worst,
+            names: names.clone(),
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn into_refusal(self) -> Refusal {
+        Refusal {
+            rejected: self.rejected,
+            violated: self.violated,
+            worst: self.worst,
+        }
+    }
+
     /// The names of the limits that refused.
     pub fn violated(&self) -> impl Iterator<Item = &str> {
         let names = self.names.iter().enumerate();
@@ -125,6 +152,9 @@ impl Refused {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.violated == 0 {
+            return fmt::Display::fmt(&self.rejected, f);
+        }
         f.write_str("refused by limit ")?;
         for (index, name) in self.violated().enumerate() {
             let comma = if index == 0 { "" } else { ", " };

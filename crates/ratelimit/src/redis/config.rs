@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::terms::Terms;
 use crate::Policy;
+use crate::composite::is_name;
 
 /// How a limiter on Redis limits, how long it waits, and what it does when Redis is away.
 ///
@@ -148,6 +149,18 @@ impl RedisConfig {
         }
     }
 
+    /// Names the limit that the configuration began with. Default: `default`.
+    ///
+    /// A refusal tells the names of the limits that were violated
+    /// ([`admit`](crate::RedisRateLimiter::admit)). They are printable ASCII without `"` and `\`, and
+    /// each is used once.
+    pub fn named(mut self, name: &str) -> Self {
+        if let Some(first) = self.limits.first_mut() {
+            name.clone_into(&mut first.name);
+        }
+        self
+    }
+
     /// One more limit on each key; a request passes all limits, or takes from none. Up to 8.
     pub fn and(self, name: &str, policy: impl Into<Policy>) -> Self {
         self.with_limit(name, policy.into(), false)
@@ -238,6 +251,10 @@ impl RedisConfig {
             return wrong("limits", self.limits.len().to_string(), "at most 8");
         }
         for (index, limit) in self.limits.iter().enumerate() {
+            if !is_name(&limit.name) {
+                let allowed = "printable ASCII without quotes and backslashes";
+                return wrong("name", format!("{:?}", limit.name), allowed);
+            }
             if self.limits[..index]
                 .iter()
                 .any(|other| other.name == limit.name)

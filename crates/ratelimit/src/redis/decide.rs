@@ -10,13 +10,14 @@ use tokio::task::yield_now;
 use super::RedisStore;
 use super::config::RedisConfig;
 use super::fallback::Fallback;
+use super::granted::{Granted, Refusal, Tightest};
 use super::key::{Name, Names};
 use super::lease::{Answer, Draw, Drawn, Leases, Spend};
 use super::link::Silence;
 use super::refusals::Refusals;
 use super::script::{Operation, Reply, Request};
 use super::terms::Terms;
-use crate::{Rejected, Status};
+use crate::Status;
 
 /// What all clones of a limiter share.
 pub(super) struct Shared {
@@ -24,6 +25,8 @@ pub(super) struct Shared {
     pub(super) config: RedisConfig,
     pub(super) names: Names,
     pub(super) limits: Vec<Terms>,
+    /// What the limits are called, in their order.
+    pub(super) limit_names: Arc<[Box<str>]>,
     pub(super) leases: Option<Leases>,
     pub(super) refusals: Option<Refusals>,
     pub(super) fallback: Fallback,
@@ -42,12 +45,12 @@ pub(super) struct Counts {
 
 /// A decision, and whether the outage policy made it.
 pub(super) struct Decided {
-    pub(super) result: Result<Option<Status>, Rejected>,
+    pub(super) result: Result<Granted, Refusal>,
     pub(super) fell_back: bool,
 }
 
-impl From<Result<Option<Status>, Rejected>> for Decided {
-    fn from(result: Result<Option<Status>, Rejected>) -> Self {
+impl From<Result<Granted, Refusal>> for Decided {
+    fn from(result: Result<Granted, Refusal>) -> Self {
         Self {
             result,
             fell_back: false,
@@ -65,16 +68,13 @@ impl Shared {
     /// Decides without waiting, if that can be done.
     pub(super) fn at_once(self: &Arc<Self>, key: &[u8], cost: u64) -> Result<Decided, Waiting> {
         if cost == 0 {
-            return Ok(Ok(None).into());
+            return Ok(Ok(Granted::Uncounted).into());
         }
-        for terms in &self.limits {
-            if cost > terms.capacity() {
-                let rejected = Rejected::cost_above_burst(terms.status([0; 3], cost), cost);
-                return Ok(Err(rejected).into());
-            }
+        if let Some(refusal) = self.never(cost) {
+            return Ok(Err(refusal).into());
         }
-        if let Some(rejected) = self.remembered(key, cost) {
-            return Ok(Err(rejected).into());
+        if let Some(refusal) = self.remembered(key, cost) {
+            return Ok(Err(refusal).into());
         }
         let Some(leases) = &self.leases else {
             return Err(Waiting::Redis);
@@ -85,9 +85,9 @@ impl Shared {
             self.clone().carry_out(key);
         }
         match spend {
-            Spend::Spent(status) => {
+            Spend::Spent(tightest) => {
                 self.fallback.keep_warm(key, cost);
-                Ok(Ok(status).into())
+                Ok(Ok(Granted::Lease(tightest)).into())
             }
             Spend::Wait(answer) => Err(Waiting::Draw(answer)),
             Spend::NoRoom => Err(Waiting::Redis),
@@ -99,9 +99,9 @@ impl Shared {
             Ok(result) => {
                 match &result {
                     Ok(_) => self.fallback.keep_warm(key, cost),
-                    Err(rejected) => self.remember(key, cost, rejected),
+                    Err(refusal) => self.remember(key, cost, refusal),
                 }
-                result.map(Some).into()
+                result.into()
             }
             Err(silence) => self.fall_back(key, cost, silence),
         }
@@ -110,30 +110,39 @@ impl Shared {
     /// Decides by what became of a draw.
     pub(super) fn hear(&self, key: &[u8], cost: u64, answer: Answer) -> Decided {
         match answer {
-            Answer::Paid(status) => {
+            Answer::Paid(tightest) => {
                 self.fallback.keep_warm(key, cost);
-                Ok(status).into()
+                Ok(Granted::Lease(tightest)).into()
             }
-            Answer::Refused(rejected) => {
-                self.remember(key, cost, &rejected);
-                Err(rejected).into()
+            Answer::Refused(refusal) => {
+                self.remember(key, cost, &refusal);
+                Err(refusal).into()
             }
             Answer::Silent(silence) => self.fall_back(key, cost, silence),
         }
     }
 
-    /// A refusal of Redis that still stands.
-    fn remembered(&self, key: &[u8], cost: u64) -> Option<Rejected> {
-        let refusals = self.refusals.as_ref()?;
-        let rejected = refusals.find(key, cost, self.store.shared().clock.now())?;
-        self.counts.remembered.fetch_add(1, Ordering::Relaxed);
-        Some(rejected)
+    /// The refusal of a cost that does not fit into each limit.
+    fn never(&self, cost: u64) -> Option<Refusal> {
+        if self.limits.iter().all(|terms| cost <= terms.capacity()) {
+            return None;
+        }
+        let full = self.limits.iter().map(|terms| terms.status([0; 3], cost));
+        Refusal::of(&full.collect::<Vec<_>>(), cost)
     }
 
-    fn remember(&self, key: &[u8], cost: u64, rejected: &Rejected) {
+    /// A refusal of Redis that still stands.
+    fn remembered(&self, key: &[u8], cost: u64) -> Option<Refusal> {
+        let refusals = self.refusals.as_ref()?;
+        let refusal = refusals.find(key, cost, self.store.shared().clock.now())?;
+        self.counts.remembered.fetch_add(1, Ordering::Relaxed);
+        Some(refusal)
+    }
+
+    fn remember(&self, key: &[u8], cost: u64, refusal: &Refusal) {
         if let Some(refusals) = &self.refusals {
             let now = self.store.shared().clock.now();
-            refusals.note(key, cost, rejected, now);
+            refusals.note(key, cost, refusal, now);
         }
     }
 
@@ -154,10 +163,36 @@ impl Shared {
     }
 
     /// One question, one answer.
-    async fn ask_for(&self, key: &[u8], cost: u64) -> Result<Result<Status, Rejected>, Silence> {
+    async fn ask_for(&self, key: &[u8], cost: u64) -> Result<Result<Granted, Refusal>, Silence> {
         let take = Operation::Take { cost, most: cost };
         let reply = self.ask(key, take).await?;
-        Ok(self.judge(&reply, cost))
+        let statuses = self.statuses(&reply, cost).collect();
+        Ok(judge(&reply, statuses, cost).map(Granted::Redis))
+    }
+
+    /// Gives back what a request took, to whoever it was taken from.
+    pub(super) fn give_back(self: &Arc<Self>, key: Box<[u8]>, cost: u64, granted: &Granted) {
+        let now = self.store.shared().clock.now();
+        let cost = match (granted, &self.leases) {
+            (Granted::Uncounted, _) => return,
+            (Granted::Share(_), _) => return self.fallback.refund(&key, cost),
+            (Granted::Lease(_), Some(leases)) => {
+                self.fallback.refund(&key, cost);
+                cost - leases.give_back(&key, cost, now)
+            }
+            (Granted::Lease(_), None) | (Granted::Redis(_), _) => {
+                self.fallback.refund(&key, cost);
+                cost
+            }
+        };
+        if cost > 0 {
+            let this = self.clone();
+            self.store.handle().spawn(async move {
+                let refund = Operation::Refund { cost };
+                let _ = this.ask(&key, refund).await;
+                this.forget_refusal(&key);
+            });
+        }
     }
 
     /// Draws on the store's runtime, so that no permit is lost with whoever began it: one task for a
@@ -191,16 +226,16 @@ impl Shared {
         let limit = deadline - self.store.shared().clock.now();
         let take = Operation::Take { cost, most };
         match self.ask_within(limit, key, take).await {
-            Ok(reply) => match self.judge(&reply, cost) {
-                Ok(status) => Drawn::Granted {
-                    taken: reply.taken,
-                    status,
-                },
-                Err(rejected) => match rejected.status() {
-                    Some(status) => Drawn::Refused(status),
-                    None => Drawn::Silent(Silence::Failed),
-                },
-            },
+            Ok(reply) => {
+                let statuses = self.statuses(&reply, cost).collect();
+                match judge(&reply, statuses, cost) {
+                    Ok(statuses) => Drawn::Granted {
+                        taken: reply.taken,
+                        tightest: Tightest::of(&statuses),
+                    },
+                    Err(refusal) => Drawn::Refused(refusal),
+                }
+            }
             Err(silence) => Drawn::Silent(silence),
         }
     }
@@ -246,24 +281,14 @@ impl Shared {
         let limits = self.limits.iter().zip(&reply.answers);
         limits.map(move |(terms, answer)| terms.status(*answer, cost))
     }
+}
 
-    /// Reads an answer on `cost`, for which at least as much was asked.
-    fn judge(&self, reply: &Reply, cost: u64) -> Result<Status, Rejected> {
-        let mut tightest = None;
-        let mut longest: Option<(Status, Duration)> = None;
-        for status in self.statuses(reply, cost) {
-            tightest = super::tighter(tightest, status);
-            let wait = status.available_after(cost).unwrap_or_default();
-            if longest.is_none_or(|(_, longest)| wait > longest) {
-                longest = Some((status, wait));
-            }
-        }
-        match (tightest, longest) {
-            (Some(status), _) if reply.taken >= cost => Ok(status),
-            (_, Some((status, _))) => Err(Rejected::exceeded(status, cost)),
-            _ => Err(Rejected::unavailable(cost)),
-        }
+/// Reads an answer on `cost`, for which at least as much was asked, and where the limits stand by it.
+fn judge(reply: &Reply, statuses: Box<[Status]>, cost: u64) -> Result<Box<[Status]>, Refusal> {
+    if reply.taken >= cost {
+        return Ok(statuses);
     }
+    Err(Refusal::of(&statuses, cost).unwrap_or(Refusal::unavailable(cost)))
 }
 
 /// Tells those who wait for a draw what became of it, also when its runtime was shut down.

@@ -4,19 +4,15 @@ use stanchion_core::Clock;
 
 use super::Outage;
 use super::config::{InvalidRedisConfig, Limit};
+use super::granted::{Granted, Refusal};
 use super::terms::Terms;
-use crate::{KeyedRateLimiter, RateLimiter, Rejected, Status};
+use crate::{CompositeLimit, CompositeRateLimiter};
 
 pub(super) enum Fallback {
     Open,
     Closed,
-    Local(Vec<Local>),
-}
-
-/// This instance's share of one limit.
-pub(super) enum Local {
-    Keyed(KeyedRateLimiter<[u8]>),
-    Shared(RateLimiter),
+    /// This instance's share of each limit.
+    Local(CompositeRateLimiter<[u8]>),
 }
 
 impl Fallback {
@@ -41,63 +37,45 @@ impl Fallback {
                 let allowed = format!("at least 1, and each share a quota ({error})");
                 InvalidRedisConfig::new("instances", instances.to_string(), allowed)
             })?;
-            if limit.shared {
-                return Ok(Local::Shared(
-                    RateLimiter::new(share).with_clock(clock.clone()),
-                ));
-            }
-            let keyed = KeyedRateLimiter::new(share, max_keys).map_err(|_| {
-                InvalidRedisConfig::new("max_keys", max_keys.to_string(), "from 1 to 2³¹")
-            })?;
-            Ok(Local::Keyed(keyed.with_clock(clock.clone())))
+            Ok(if limit.shared {
+                CompositeLimit::shared(&limit.name, share)
+            } else {
+                CompositeLimit::bytes(&limit.name, share.into(), max_keys)
+            })
         };
-        let limits = limits.iter().zip(terms);
-        limits.map(local).collect::<Result<_, _>>().map(Self::Local)
+        let limits = limits.iter().zip(terms).map(local);
+        let limits: Vec<_> = limits.collect::<Result<_, _>>()?;
+        // Their number and their names have been checked.
+        let shares = CompositeRateLimiter::new(limits).map_err(|_| {
+            InvalidRedisConfig::new("max_keys", max_keys.to_string(), "from 1 to 2³¹")
+        })?;
+        Ok(Self::Local(shares.with_clock(clock.clone())))
     }
 
     /// Takes what Redis has admitted, so that an outage does not begin with full buckets.
     pub(super) fn keep_warm(&self, key: &[u8], cost: u64) {
-        if let Self::Local(limits) = self {
-            for limit in limits {
-                // One that has not as much left is empty enough.
-                let _ = limit.check_n(key, cost);
-            }
+        if let Self::Local(shares) = self {
+            // One that has not as much left is empty enough.
+            shares.take_from_each(key, cost);
         }
     }
 
-    pub(super) fn decide(&self, key: &[u8], cost: u64) -> Result<Option<Status>, Rejected> {
+    /// Decides by all limits, or takes from none.
+    pub(super) fn decide(&self, key: &[u8], cost: u64) -> Result<Granted, Refusal> {
         match self {
-            Self::Open => Ok(None),
-            Self::Closed => Err(Rejected::unavailable(cost)),
-            Self::Local(limits) => {
-                // Who is refused by one has taken from none, unless another came in between.
-                for limit in limits {
-                    if limit.peek(key).remaining() < cost {
-                        limit.check_n(key, cost)?;
-                    }
-                }
-                let mut tightest = None;
-                for limit in limits {
-                    tightest = super::tighter(tightest, limit.check_n(key, cost)?);
-                }
-                Ok(tightest)
-            }
-        }
-    }
-}
-
-impl Local {
-    fn peek(&self, key: &[u8]) -> Status {
-        match self {
-            Self::Keyed(limiter) => limiter.peek(key),
-            Self::Shared(limiter) => limiter.peek(),
+            Self::Open => Ok(Granted::Uncounted),
+            Self::Closed => Err(Refusal::unavailable(cost)),
+            Self::Local(shares) => match shares.decide(key, cost) {
+                Ok(standings) => Ok(Granted::Share(standings.iter().collect())),
+                Err(refused) => Err(refused.into_refusal()),
+            },
         }
     }
 
-    fn check_n(&self, key: &[u8], cost: u64) -> Result<Status, Rejected> {
-        match self {
-            Self::Keyed(limiter) => limiter.check_n(key, cost),
-            Self::Shared(limiter) => limiter.check_n(cost),
+    /// Gives back what was taken here, or was kept warm.
+    pub(super) fn refund(&self, key: &[u8], cost: u64) {
+        if let Self::Local(shares) = self {
+            shares.refund(key, cost);
         }
     }
 }

@@ -27,8 +27,8 @@ use stanchion_core::Instant;
 use tokio::sync::oneshot;
 
 use super::RedisLease;
+use super::granted::{Refusal, Tightest};
 use super::link::Silence;
-use crate::{Rejected, Status};
 
 const SHARDS: usize = 16;
 
@@ -54,7 +54,7 @@ struct Held {
     /// When what is left lapses.
     until: Instant,
     /// Where the limits stood at the last draw.
-    status: Option<Status>,
+    tightest: Option<Tightest>,
     drawing: bool,
     /// That draw was begun before anybody had to wait.
     ahead: bool,
@@ -71,8 +71,8 @@ struct Queued {
 /// What becomes of a request that waits.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Answer {
-    Paid(Option<Status>),
-    Refused(Rejected),
+    Paid(Option<Tightest>),
+    Refused(Refusal),
     Silent(Silence),
 }
 
@@ -90,17 +90,17 @@ pub(super) struct Draw {
 pub(super) enum Drawn {
     Granted {
         taken: u64,
-        status: Status,
+        tightest: Option<Tightest>,
     },
     /// There was less than the draw's cost.
-    Refused(Status),
+    Refused(Refusal),
     Silent(Silence),
 }
 
 /// What a request finds.
 pub(super) enum Spend {
     /// It was paid for.
-    Spent(Option<Status>),
+    Spent(Option<Tightest>),
     /// It has to wait.
     Wait(oneshot::Receiver<Answer>),
     /// There is no room for the key.
@@ -140,7 +140,7 @@ impl Leases {
         held.lapse(self.lease.batch, now);
         let spend = if held.queue.is_empty() && held.left >= cost {
             held.left -= cost;
-            Spend::Spent(held.status)
+            Spend::Spent(held.tightest)
         } else {
             let (answer, wait) = oneshot::channel();
             held.queue.push_back(Queued {
@@ -170,10 +170,10 @@ impl Leases {
         held.drawing = false;
         let ran_dry = held.ahead && !held.queue.is_empty();
         held.lapse(self.lease.batch, now);
-        if let Drawn::Granted { taken, status } = drawn {
+        if let Drawn::Granted { taken, tightest } = drawn {
             held.left += taken;
             held.until = now + self.lease.ttl;
-            held.status = Some(status);
+            held.tightest = tightest;
         }
         held.serve();
         let granted = matches!(drawn, Drawn::Granted { .. });
@@ -183,7 +183,7 @@ impl Leases {
         }
         match drawn {
             Drawn::Granted { .. } => held.time_out(now),
-            Drawn::Refused(status) => held.refuse(status),
+            Drawn::Refused(refusal) => held.refuse(refusal),
             Drawn::Silent(Silence::TimedOut) => held.time_out(now),
             Drawn::Silent(silence) => held.answer_all(Answer::Silent(silence)),
         }
@@ -193,10 +193,16 @@ impl Leases {
         goes_on && held.begin()
     }
 
-    /// Takes back what paid for a request that was dropped before it knew.
-    pub(super) fn give_back(&self, key: &[u8], cost: u64) {
-        if let Some(held) = self.shard(key).lock().keys.get_mut(key) {
-            held.left = held.stock.min(held.left + cost);
+    /// Takes back what paid for a request, as far as the stock has room for it. How much that was.
+    pub(super) fn give_back(&self, key: &[u8], cost: u64, now: Instant) -> u64 {
+        let mut shard = self.shard(key).lock();
+        match shard.keys.get_mut(key) {
+            Some(held) if now < held.until => {
+                let fits = cost.min(held.stock.saturating_sub(held.left));
+                held.left += fits;
+                fits
+            }
+            _ => 0,
         }
     }
 
@@ -255,7 +261,7 @@ impl Held {
             left: 0,
             stock: batch,
             until: now,
-            status: None,
+            tightest: None,
             drawing: false,
             ahead: false,
             queue: VecDeque::new(),
@@ -303,7 +309,7 @@ impl Held {
             if !first.answer.is_closed() && first.cost > self.left {
                 return;
             }
-            let paid = Answer::Paid(self.status);
+            let paid = Answer::Paid(self.tightest);
             if let Some(first) = self.queue.pop_front()
                 && first.answer.send(paid).is_ok()
             {
@@ -322,7 +328,7 @@ impl Held {
     }
 
     /// Answers those who need as much as the first, who did not get it.
-    fn refuse(&mut self, status: Status) {
+    fn refuse(&mut self, refusal: Refusal) {
         let Some(refused) = self.queue.front().map(|first| first.cost) else {
             return;
         };
@@ -330,8 +336,8 @@ impl Held {
             if queued.cost < refused {
                 self.queue.push_back(queued);
             } else {
-                let rejected = Rejected::exceeded(status, queued.cost);
-                let _ = queued.answer.send(Answer::Refused(rejected));
+                let refused = Answer::Refused(refusal.of_cost(queued.cost));
+                let _ = queued.answer.send(refused);
             }
         }
     }
@@ -348,8 +354,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::Quota;
     use crate::gcra::Gcra;
+    use crate::{Quota, Status};
 
     const TTL: Duration = Duration::from_secs(1);
 
@@ -359,8 +365,8 @@ mod tests {
 
     fn granted(taken: u64) -> Drawn {
         let quota: Quota = "1000/s".parse().unwrap();
-        let status = Status::new(Gcra::new(&quota), 0);
-        Drawn::Granted { taken, status }
+        let tightest = Tightest::of(&[Status::new(Gcra::new(&quota), 0)]);
+        Drawn::Granted { taken, tightest }
     }
 
     /// A process that asks for one permit after the other, and waits where it has to.

@@ -10,12 +10,13 @@ use stanchion_core::Observe;
 use super::config::{InvalidRedisConfig, RedisConfig};
 use super::decide::{Counts, Decided, Shared};
 use super::fallback::Fallback;
+use super::granted::{Granted, Refusal};
 use super::key::{Names, Spread};
 use super::lease::Leases;
 use super::refusals::Refusals;
 use super::script::Operation;
-use super::{KeyBytes, RedisDecision, RedisStore, Unavailable};
-use crate::{Event, Rejected, Status};
+use super::{KeyBytes, RedisAdmission, RedisDecision, RedisStore, Unavailable};
+use crate::{Event, Status};
 
 /// Limits the rate of each key over many processes, by state in Redis; clones share all of it.
 ///
@@ -99,6 +100,11 @@ impl RedisRateLimiter {
             leases: config.lease.map(Leases::new),
             refusals: config.refusals.map(Refusals::new),
             fallback: Fallback::new(config.outage, &config.limits, &limits, clock)?,
+            limit_names: config
+                .limits
+                .iter()
+                .map(|limit| limit.name.as_str().into())
+                .collect(),
             limits,
             counts: Counts::default(),
             store: store.clone(),
@@ -130,7 +136,7 @@ impl RedisRateLimiter {
     ///
     /// # Errors
     ///
-    /// [`Rejected`] when less than `cost` is left of a limit, or `cost` is above its burst and will
+    /// [`Rejected`](crate::Rejected) when less than `cost` is left of a limit, or `cost` is above its burst and will
     /// never fit; nothing was taken. [`Reason::Unavailable`](crate::Reason::Unavailable) when
     /// nobody could decide in time and the outage policy is to refuse.
     ///
@@ -145,6 +151,41 @@ impl RedisRateLimiter {
     /// an owned key.
     pub fn check_n<K: KeyBytes + ?Sized>(&self, key: &K, cost: u64) -> RedisDecision {
         RedisDecision::new(self, &key.key_bytes(), cost)
+    }
+
+    /// Decides as [`check_n`](Self::check_n), and tells of each limit by its name: a refusal names those
+    /// that were violated and the longest wait, and what an admission took can be given back.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`](crate::Refused) where `check_n` is [`Rejected`](crate::Rejected). It names no limit
+    /// where nobody could decide in time.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`check_n`](Self::check_n).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(
+    /// #     limiter: stanchion_ratelimit::RedisRateLimiter,
+    /// # ) -> Result<(), stanchion_ratelimit::Refused> {
+    /// match limiter.admit("anna", 1).await {
+    ///     Ok(admitted) => {
+    ///         for (limit, status) in admitted.statuses() {
+    ///             println!("{limit}: {} left", status.remaining());
+    ///         }
+    ///         // What it was for was not done after all.
+    ///         admitted.give_back();
+    ///     }
+    ///     Err(refused) => println!("{:?}, {:?}", refused.limit(), refused.retry_after()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn admit<K: KeyBytes + ?Sized>(&self, key: &K, cost: u64) -> RedisAdmission {
+        RedisAdmission::new(self, &key.key_bytes(), cost)
     }
 
     /// Where the limits of `key` stand, in the order in which they were configured; takes nothing.
@@ -232,15 +273,15 @@ impl RedisRateLimiter {
     }
 
     /// Counts what was decided, and tells the observer.
-    pub(super) fn told(&self, decided: Decided) -> Result<Option<Status>, Rejected> {
+    pub(super) fn told(&self, decided: Decided) -> Result<Granted, Refusal> {
         let counts = &self.shared.counts;
         if decided.fell_back {
             counts.fell_back.fetch_add(1, Ordering::Relaxed);
             self.observe(&Event::FellBack);
         }
-        if let Err(rejected) = &decided.result {
+        if let Err(refusal) = &decided.result {
             counts.rejected.fetch_add(1, Ordering::Relaxed);
-            self.observe(&Event::Rejected(*rejected));
+            self.observe(&Event::Rejected(refusal.rejected));
         }
         decided.result
     }

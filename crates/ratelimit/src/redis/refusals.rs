@@ -11,6 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use stanchion_core::Instant;
 
+use super::granted::Refusal as Told;
 use crate::{Reason, Rejected, Status};
 
 const SHARDS: usize = 16;
@@ -40,6 +41,8 @@ struct Refusal {
     reset_at: Instant,
     limit: u64,
     remaining: u64,
+    violated: u8,
+    worst: u8,
 }
 
 impl Refusals {
@@ -54,7 +57,7 @@ impl Refusals {
     }
 
     /// The refusal that still stands for a request of `key`.
-    pub(super) fn find(&self, key: &[u8], cost: u64, now: Instant) -> Option<Rejected> {
+    pub(super) fn find(&self, key: &[u8], cost: u64, now: Instant) -> Option<Told> {
         let mut shard = self.shard(key).lock();
         let refusal = *shard.keys.get(key)?;
         if now >= refusal.until {
@@ -65,7 +68,8 @@ impl Refusals {
     }
 
     /// Remembers what Redis has said just now, if waiting helps and there is room.
-    pub(super) fn note(&self, key: &[u8], cost: u64, rejected: &Rejected, now: Instant) {
+    pub(super) fn note(&self, key: &[u8], cost: u64, told: &Told, now: Instant) {
+        let rejected = &told.rejected;
         let (Reason::Exceeded, Some(wait), Some(status)) =
             (rejected.reason(), rejected.retry_after(), rejected.status())
         else {
@@ -78,6 +82,8 @@ impl Refusals {
             reset_at: now + status.reset_after(),
             limit: status.limit(),
             remaining: status.remaining(),
+            violated: told.violated,
+            worst: told.worst,
         };
         let mut shard = self.shard(key).lock();
         if let Some(known) = shard.keys.get_mut(key) {
@@ -102,7 +108,7 @@ impl Refusals {
 
 impl Refusal {
     /// The same refusal, as it stands now.
-    fn tell(&self, cost: u64, now: Instant) -> Rejected {
+    fn tell(&self, cost: u64, now: Instant) -> Told {
         let nanos = |later: Instant| later.as_nanos().saturating_sub(now.as_nanos());
         // What costs more passes with everything there at the latest.
         let wait = if cost == self.cost {
@@ -112,7 +118,11 @@ impl Refusal {
         };
         let reset_after = nanos(self.reset_at);
         let status = Status::window(self.limit, self.remaining, reset_after, cost, Some(wait));
-        Rejected::exceeded(status, cost)
+        Told {
+            rejected: Rejected::exceeded(status, cost),
+            violated: self.violated,
+            worst: self.worst,
+        }
     }
 }
 
@@ -142,9 +152,10 @@ mod tests {
     }
 
     /// Three of ten are left, four would be in `wait_ms`, and all in twice that.
-    fn refused(wait_ms: u64) -> Rejected {
+    fn refused(wait_ms: u64) -> Told {
         let nanos = wait_ms * 1_000_000;
-        Rejected::exceeded(Status::window(10, 3, 2 * nanos, 4, Some(nanos)), 4)
+        let status = Status::window(10, 3, 2 * nanos, 4, Some(nanos));
+        Told::of(&[status], 4).unwrap()
     }
 
     #[test]
@@ -152,12 +163,12 @@ mod tests {
         let refusals = Refusals::new(100);
         assert!(refusals.find(b"a", 4, at(0)).is_none());
         refusals.note(b"a", 4, &refused(100), at(0));
-        let told = refusals.find(b"a", 4, at(30)).unwrap();
+        let told = refusals.find(b"a", 4, at(30)).unwrap().rejected;
         assert_eq!(told.retry_after(), Some(70 * MS));
         let status = told.status().unwrap();
         assert_eq!((status.limit(), status.remaining()), (10, 3));
         assert_eq!(status.reset_after(), 170 * MS);
-        let more = refusals.find(b"a", 5, at(30)).unwrap();
+        let more = refusals.find(b"a", 5, at(30)).unwrap().rejected;
         assert_eq!(more.retry_after(), Some(170 * MS));
         assert!(refusals.find(b"a", 3, at(30)).is_none());
         assert!(refusals.find(b"b", 4, at(30)).is_none());
@@ -169,7 +180,7 @@ mod tests {
     fn a_long_wait_is_asked_for_again_after_a_second() {
         let refusals = Refusals::new(100);
         refusals.note(b"a", 4, &refused(60_000), at(0));
-        let told = refusals.find(b"a", 4, at(999)).unwrap();
+        let told = refusals.find(b"a", 4, at(999)).unwrap().rejected;
         assert_eq!(told.retry_after(), Some(59_001 * MS));
         assert!(refusals.find(b"a", 4, at(1_000)).is_none());
         refusals.note(b"a", 4, &refused(60_000), at(1_000));
@@ -180,7 +191,7 @@ mod tests {
     #[test]
     fn what_waiting_does_not_help_is_not_remembered() {
         let refusals = Refusals::new(100);
-        refusals.note(b"a", 4, &Rejected::unavailable(4), at(0));
+        refusals.note(b"a", 4, &Told::unavailable(4), at(0));
         assert!(refusals.find(b"a", 4, at(1)).is_none());
     }
 

@@ -27,6 +27,8 @@ async fn what_cannot_be_is_refused_by_name() {
         (RedisConfig::new("a{b", burst(9)), "prefix"),
         (many, "limits"),
         (one().and("default", burst(9)), "name"),
+        (one().named("a\"b"), "name"),
+        (one().and("", burst(9)), "name"),
         (one().and_shared("all", burst(9)), "limit"),
         (one().with_deadline(Duration::ZERO), "deadline"),
         (one().with_deadline(Duration::MAX), "deadline"),
