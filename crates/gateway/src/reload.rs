@@ -62,11 +62,15 @@ pub(crate) struct Reloading {
     /// Locked for the whole of a reload, so that there is one after the other.
     followers: Mutex<Vec<Follower>>,
     status: Mutex<ConfigStatus>,
+    /// What the file said when it was last taken over, or refused; `None` if it could not be read.
+    read: Mutex<Option<Arc<str>>>,
     observer: Box<dyn Observe<Event> + Send + Sync>,
 }
 
 impl Reloading {
+    /// `first` is the configuration of the start.
     pub(crate) fn new(
+        first: &Config,
         metrics: &Metrics,
         clock: &Clock,
         observer: impl Observe<Event> + Send + Sync + 'static,
@@ -75,12 +79,19 @@ impl Reloading {
         Self {
             followers: Mutex::default(),
             status: Mutex::new(ConfigStatus::first(clock.unix_time())),
+            read: Mutex::new(first.source.as_ref().map(|source| source.text.clone())),
             observer: Box::new(observer),
         }
     }
 
     pub(crate) fn status(&self) -> ConfigStatus {
         self.status.lock().clone()
+    }
+
+    /// Whether the file said this when it was last looked at for a reload, so that there is nothing
+    /// to tell.
+    fn has_read(&self, text: Option<&Arc<str>>) -> bool {
+        self.read.lock().as_ref() == text
     }
 }
 
@@ -102,7 +113,9 @@ impl Shared {
             let running = self.snapshot();
             let source = running.config.source.as_ref();
             let source = source.ok_or_else(ReloadError::no_file)?;
-            let text = Source::text(&source.path).map_err(ReloadError::read)?;
+            let text = Source::text(&source.path);
+            *self.reloading.read.lock() = text.as_ref().ok().cloned();
+            let text = text.map_err(ReloadError::read)?;
             if *text == *source.text {
                 return Ok(self.unchanged(&running));
             }

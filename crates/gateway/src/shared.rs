@@ -70,7 +70,7 @@ impl Shared {
         let snapshot = Snapshot::first(config, making)?;
         Ok(Self {
             places: Arc::new(places),
-            reloading: Reloading::new(&metrics, &clock, observer),
+            reloading: Reloading::new(&snapshot.config, &metrics, &clock, observer),
             switches,
             snapshot: ArcSwap::from_pointee(snapshot),
             #[cfg(feature = "redis")]

@@ -26,22 +26,30 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
     loop {
         shared.clock.sleep(PERIOD).await;
         let shared = shared.clone();
-        let look = move || {
-            let path = shared.snapshot().config.source.as_ref()?.path.clone();
-            // A file that cannot be read now may be on its way to another place.
-            let text = Source::text(&path).ok();
-            if changes.are_settled(text) {
-                // Whoever observes is told how it went.
-                let _ = shared.reload();
-            }
-            Some(changes)
-        };
+        let look = move || look(&shared, &mut changes).then_some(changes);
         // Reading may block, and this thread answers the operators.
         match tokio::task::spawn_blocking(look).await {
             Ok(Some(after)) => changes = after,
             Ok(None) | Err(_) => return,
         }
     }
+}
+
+/// Reads the file, and takes it over if it has changed and is at rest; whether there still is one to
+/// read.
+fn look(shared: &Shared, changes: &mut Changes) -> bool {
+    let running = shared.snapshot();
+    let Some(source) = &running.config.source else {
+        return false;
+    };
+    // A file that cannot be read now may be on its way to another place.
+    let text = Source::text(&source.path).ok();
+    // A signal or an operator may have been quicker, and was told how it went.
+    if changes.are_settled(text.clone()) && !shared.reloading.has_read(text.as_ref()) {
+        // Whoever observes is told.
+        let _ = shared.reload();
+    }
+    true
 }
 
 /// Tells when a text has changed and is at rest.
@@ -76,7 +84,56 @@ impl Changes {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use stanchion_core::Clock;
+
     use super::*;
+    use crate::config::Config;
+    use crate::reload::Event;
+
+    #[test]
+    fn what_was_told_to_whoever_asked_is_not_told_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gateway.toml");
+        let sound = "listen.address = \"127.0.0.1:0\"\n\
+                     [upstream.a]\nendpoints = [\"http://a.test\"]\n\
+                     [[route]]\nid = \"r\"\nupstream = \"a\"\n";
+        let write = |text: &str| std::fs::write(&file, text).unwrap();
+        write(sound);
+        let config = Config::read(&file).unwrap().watched();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let heard = told.clone();
+        let observer = move |event: &Event| heard.lock().unwrap().push(event.to_string());
+        let shared = Shared::new(config, Clock::manual().0, observer, Box::default()).unwrap();
+        let mut changes = Changes::new(sound.into());
+        let mut look = || assert!(look(&shared, &mut changes));
+        let told = || std::mem::take(&mut *told.lock().unwrap());
+
+        // The signal is first, then the watcher.
+        for text in ["broken", "# sound\n"] {
+            write(&format!("{text}{sound}"));
+            let _ = shared.reload();
+            assert_eq!(told().len(), 1);
+            look();
+            look();
+            assert_eq!(told(), [] as [String; 0]);
+        }
+        // The watcher is first; who asks is answered.
+        write("broken as well");
+        look();
+        look();
+        assert!(told()[0].contains("nothing changed"));
+        let _ = shared.reload();
+        assert_eq!(told().len(), 1);
+        look();
+        assert_eq!(told(), [] as [String; 0]);
+        // Back to what is in force: the failure is over.
+        write(&format!("# sound\n{sound}"));
+        look();
+        look();
+        assert!(told()[0].contains("unchanged"));
+    }
 
     #[test]
     fn a_text_is_taken_once_when_it_was_read_twice() {

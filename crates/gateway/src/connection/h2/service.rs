@@ -9,8 +9,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
-use tower::util::Oneshot;
-use tower::{Service, ServiceExt};
+use tower_service::Service;
 
 use super::{Stream, Streams};
 use crate::exchange::{Inbound, Origin, Peer, Refused, Request, Response};
@@ -58,7 +57,7 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = StreamFuture<S>;
+    type Future = StreamFuture<S::Future>;
 
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
         let clock = self.worker.clock();
@@ -83,7 +82,7 @@ where
         let inbound = Inbound::new(incoming, origin, listen.body_timeout, clock);
         let request = Request::from_parts(parts, inbound);
         StreamFuture {
-            answer: serving.stack.clone().oneshot(request),
+            answer: serving.stack.clone().call(request),
             head_only,
             stream: Some(stream),
         }
@@ -136,17 +135,17 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 pin_project! {
-    pub(super) struct StreamFuture<S: Service<Request>> {
+    pub(super) struct StreamFuture<F> {
         #[pin]
-        answer: Oneshot<S, Request>,
+        answer: F,
         head_only: bool,
         stream: Option<Arc<Stream>>,
     }
 }
 
-impl<S> Future for StreamFuture<S>
+impl<F> Future for StreamFuture<F>
 where
-    S: Service<Request, Response = Response, Error = Infallible>,
+    F: Future<Output = Result<Response, Infallible>>,
 {
     type Output = Result<Response, Infallible>;
 
