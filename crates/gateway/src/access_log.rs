@@ -9,6 +9,7 @@ mod line;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
@@ -35,11 +36,37 @@ impl Lines {
     };
 }
 
+/// Buffers that were written out and are used again; clones share.
+///
+/// A worker allocates and the writer would free: between two threads the allocator keeps more than is
+/// in use, and how much more depends on who is faster.
+#[derive(Clone, Default)]
+struct Spare(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Spare {
+    /// What is kept, at most; after a burst the rest is given back.
+    const MAX: usize = 8;
+
+    fn take(&self) -> Vec<u8> {
+        let kept = self.0.lock().pop();
+        kept.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 8))
+    }
+
+    fn give_back(&self, mut text: Vec<u8>) {
+        text.clear();
+        let mut kept = self.0.lock();
+        if kept.len() < Self::MAX {
+            kept.push(text);
+        }
+    }
+}
+
 /// The writing end, of which each worker takes a [`LogBuffer`].
 #[derive(Debug)]
 pub(crate) struct AccessLog {
     sender: SyncSender<Lines>,
     writer: JoinHandle<()>,
+    spare: Spare,
     dropped: Counter,
 }
 
@@ -54,13 +81,15 @@ impl AccessLog {
             }
         };
         let (sender, receiver) = sync_channel(BUFFERS_IN_CHANNEL);
-        let lost = dropped.clone();
+        let (lost, spare) = (dropped.clone(), Spare::default());
+        let written = spare.clone();
         let writer = std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || write_all(out, &receiver, &lost))?;
+            .spawn(move || write_all(out, &receiver, &written, &lost))?;
         Ok(Some(Self {
             sender,
             writer,
+            spare,
             dropped: dropped.clone(),
         }))
     }
@@ -69,6 +98,7 @@ impl AccessLog {
         LogBuffer {
             lines: Mutex::new(Lines::EMPTY),
             sender: self.sender.clone(),
+            spare: self.spare.clone(),
             dropped: self.dropped.clone(),
         }
     }
@@ -82,7 +112,12 @@ impl AccessLog {
 }
 
 /// Ends when the last sender is gone.
-fn write_all(mut out: Box<dyn Write + Send>, receiver: &Receiver<Lines>, dropped: &Counter) {
+fn write_all(
+    mut out: Box<dyn Write + Send>,
+    receiver: &Receiver<Lines>,
+    spare: &Spare,
+    dropped: &Counter,
+) {
     for lines in receiver {
         // There is nobody to tell but the counter: the log itself is what fails.
         if out
@@ -92,6 +127,7 @@ fn write_all(mut out: Box<dyn Write + Send>, receiver: &Receiver<Lines>, dropped
         {
             dropped.inc_by(lines.count);
         }
+        spare.give_back(lines.text);
     }
 }
 
@@ -100,6 +136,7 @@ pub(crate) struct LogBuffer {
     /// Of one thread, so never contended.
     lines: Mutex<Lines>,
     sender: SyncSender<Lines>,
+    spare: Spare,
     dropped: Counter,
 }
 
@@ -107,7 +144,7 @@ impl LogBuffer {
     pub(crate) fn write(&self, line: &Line<'_>) {
         let lines = &mut *self.lines.lock();
         if lines.text.capacity() == 0 {
-            lines.text.reserve(BUFFER_BYTES + BUFFER_BYTES / 8);
+            lines.text = self.spare.take();
         }
         line.write_to(&mut lines.text);
         lines.count += 1;
@@ -138,13 +175,39 @@ impl LogBuffer {
             Ok(()) => {}
             Err(TrySendError::Full(lost) | TrySendError::Disconnected(lost)) => {
                 self.dropped.inc_by(lost.count);
+                self.spare.give_back(lost.text);
             }
         }
+    }
+}
+
+impl fmt::Debug for Spare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spare").finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for LogBuffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LogBuffer").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn written_buffers_are_used_again_and_few_are_kept() {
+        let spare = Spare::default();
+        let mut first = spare.take();
+        first.extend_from_slice(b"a line");
+        let place = first.as_ptr();
+        spare.give_back(first);
+        let again = spare.take();
+        assert_eq!((again.as_ptr(), again.len()), (place, 0));
+        let many: Vec<_> = (0..3 * Spare::MAX).map(|_| spare.take()).collect();
+        many.into_iter().for_each(|text| spare.give_back(text));
+        assert_eq!(spare.0.lock().len(), Spare::MAX);
     }
 }
