@@ -11,9 +11,15 @@ use http_body::Frame;
 pub(crate) fn strip(headers: &mut HeaderMap) {
     // Most messages have one such field or none, and looking each up by name would cost more than
     // all else that is done to a message.
-    let Some(first) = headers.keys().find(|name| ends_here(name)).cloned() else {
+    let mut ending = headers.keys().filter(|name| ends_here(name));
+    let (Some(first), second) = (ending.next(), ending.next()) else {
         return;
     };
+    let first = first.clone();
+    if second.is_none() && first == header::CONNECTION && names_none(headers) {
+        headers.remove(first);
+        return;
+    }
     let trailers = lists(headers, &header::TE, "trailers");
     strip_named(headers);
     headers.remove(first);
@@ -23,6 +29,15 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
+}
+
+/// Whether `Connection` says no more than whether the connection is kept.
+fn names_none(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::CONNECTION).iter();
+    values.all(|value| {
+        let value = value.as_bytes();
+        value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
+    })
 }
 
 /// Whether a field ends at the next hop whatever `Connection` names.
@@ -114,6 +129,17 @@ mod tests {
             ("x-kept", "3"),
         ]);
         assert_eq!(left, [("x-kept".to_owned(), "3".to_owned())]);
+    }
+
+    #[test]
+    fn a_connection_that_names_nothing_goes_alone() {
+        for says in ["keep-alive", "Close", "Keep-Alive"] {
+            let left = stripped(&[("connection", says), ("keep", "1"), ("close", "2")]);
+            assert_eq!(left.len(), 2, "{says}");
+        }
+        assert!(stripped(&[("connection", "close, x"), ("x", "1")]).is_empty());
+        assert!(stripped(&[("connection", "close"), ("connection", "x"), ("x", "1")]).is_empty());
+        assert!(stripped(&[("connection", "close"), ("upgrade", "h2c")]).is_empty());
     }
 
     #[test]

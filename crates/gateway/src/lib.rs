@@ -10,6 +10,7 @@ mod client;
 mod config;
 mod connection;
 mod exchange;
+mod fields;
 mod forward;
 mod gateway;
 mod guard;

@@ -8,6 +8,7 @@ use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use super::path::{self, BadPath};
 use crate::config::EncodedSlash;
 use crate::exchange::Refused;
+use crate::fields::{self, Found};
 use crate::problem::Problem;
 
 /// The methods that are passed on without a question; others are, too.
@@ -49,8 +50,7 @@ pub(super) fn take_in<B>(
     if matches!(*request.method(), Method::TRACE | Method::CONNECT) {
         return Err(METHOD);
     }
-    let mut hosts = request.headers().get_all(header::HOST).into_iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+    let Found::One(host) = fields::find(request.headers(), &header::HOST) else {
         return Err(HOST);
     };
     if !is_host(host.as_bytes()) {

@@ -1,5 +1,7 @@
 use http::{HeaderMap, header};
 
+use crate::fields::{self, Found};
+
 /// Whether the fields of a response leave no doubt where its body ends.
 ///
 /// hyper reads a response with both a length and chunks by its chunks, and one with an encoding that
@@ -8,14 +10,14 @@ use http::{HeaderMap, header};
 ///
 /// Source: RFC 9112, section 6.3.
 pub(super) fn is_sound(headers: &HeaderMap) -> bool {
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).into_iter();
-    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).into_iter();
-    let lengths = (lengths.next(), lengths.next());
-    match (lengths, encodings.next(), encodings.next()) {
-        ((_, None), None, None) => true,
-        ((None, None), Some(encoding), None) => {
-            encoding.as_bytes().eq_ignore_ascii_case(b"chunked")
-        }
+    if fields::all_differ(headers) && !fields::has(headers, &header::TRANSFER_ENCODING) {
+        return true;
+    }
+    let length = fields::find(headers, &header::CONTENT_LENGTH);
+    let encoding = fields::find(headers, &header::TRANSFER_ENCODING);
+    match (length, encoding) {
+        (Found::None | Found::One(_), Found::None) => true,
+        (Found::None, Found::One(encoding)) => encoding.as_bytes().eq_ignore_ascii_case(b"chunked"),
         _ => false,
     }
 }
