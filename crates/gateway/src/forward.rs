@@ -14,10 +14,11 @@ const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Drops what ends here, and tells the upstream who asked.
-pub(crate) fn request(mut request: Request, forwarded: Telling) -> Request {
-    hop_by_hop::strip(request.headers_mut());
+pub(crate) fn request(request: &mut Request, forwarded: Telling) {
     let peer = request.body().origin().peer.clone();
-    tell_peer(request.headers_mut(), &peer, forwarded);
+    let headers = request.headers_mut();
+    hop_by_hop::strip(headers);
+    tell_peer(headers, peer, forwarded);
     if request.uri().authority().is_some() {
         let path = request.uri().path_and_query().cloned();
         let path = path.unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
@@ -38,27 +39,25 @@ pub(crate) fn request(mut request: Request, forwarded: Telling) -> Request {
         }
     }
     *request.version_mut() = Version::HTTP_11;
-    request
 }
 
 /// Drops what ends here.
-pub(crate) fn response(mut response: Response) -> Response {
+pub(crate) fn response(response: &mut Response) {
     hop_by_hop::strip(response.headers_mut());
     // The client's version is hyper's business.
     *response.version_mut() = Version::HTTP_11;
-    response
 }
 
 /// Sets `X-Forwarded-For`, `-Proto` and `-Host`, or `Forwarded`, or both. What a client wrote itself
 /// is dropped, under any spelling that a server might take for it; what a trusted peer wrote is kept
 /// and added to.
-fn tell_peer(headers: &mut HeaderMap, peer: &Peer, told: Telling) {
+fn tell_peer(headers: &mut HeaderMap, peer: Peer, told: Telling) {
     if !peer.trusted {
         drop_claims(headers);
     }
     if told != Telling::Unofficial {
         // Before `X-Forwarded-For` has the peer too.
-        let value = forwarded::value(headers, peer);
+        let value = forwarded::value(headers, &peer);
         headers.insert(header::FORWARDED, value);
     }
     if told == Telling::Standard {
@@ -69,7 +68,7 @@ fn tell_peer(headers: &mut HeaderMap, peer: &Peer, told: Telling) {
     }
     let host = headers.get(header::HOST).cloned();
     if peer.trusted {
-        let list = joined(headers, &peer.text);
+        let list = joined(headers, peer.text);
         headers.insert(FOR, list);
         headers
             .entry(PROTO)
@@ -79,7 +78,7 @@ fn tell_peer(headers: &mut HeaderMap, peer: &Peer, told: Telling) {
         }
         return;
     }
-    headers.insert(FOR, peer.text.clone());
+    headers.insert(FOR, peer.text);
     headers.insert(PROTO, HeaderValue::from_static("http"));
     if let Some(host) = host {
         headers.insert(HOST, host);
@@ -87,17 +86,17 @@ fn tell_peer(headers: &mut HeaderMap, peer: &Peer, told: Telling) {
 }
 
 /// All `X-Forwarded-For` fields and the peer as one list, since servers tend to read one field.
-fn joined(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
+fn joined(headers: &HeaderMap, peer: HeaderValue) -> HeaderValue {
     let mut list = Vec::new();
     for value in headers.get_all(FOR) {
         list.extend_from_slice(value.as_bytes());
         list.extend_from_slice(b", ");
     }
     if list.is_empty() {
-        return peer.clone();
+        return peer;
     }
     list.extend_from_slice(peer.as_bytes());
-    HeaderValue::from_bytes(&list).unwrap_or_else(|_| peer.clone())
+    HeaderValue::from_bytes(&list).unwrap_or(peer)
 }
 
 fn drop_claims(headers: &mut HeaderMap) {
@@ -133,14 +132,6 @@ mod tests {
 
     use super::*;
 
-    fn peer(trusted: bool) -> Peer {
-        Peer {
-            address: "192.0.2.1".parse().unwrap(),
-            text: HeaderValue::from_static("192.0.2.1"),
-            trusted,
-        }
-    }
-
     fn told(fields: &[(&str, &str)], trusted: bool) -> HeaderMap {
         told_in(fields, trusted, Telling::Unofficial)
     }
@@ -152,7 +143,12 @@ mod tests {
             let name: HeaderName = name.parse().unwrap();
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
-        tell_peer(&mut headers, &peer(trusted), forwarded);
+        let peer = Peer {
+            address: "192.0.2.1".parse().unwrap(),
+            text: HeaderValue::from_static("192.0.2.1"),
+            trusted,
+        };
+        tell_peer(&mut headers, peer, forwarded);
         headers
     }
 

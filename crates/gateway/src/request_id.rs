@@ -1,4 +1,4 @@
-//! Gives every request an id, and answers it back.
+//! Gives every request an id and a trace, and answers the id back.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -8,12 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
+use bytes::BytesMut;
 use http::{HeaderName, HeaderValue};
+use parking_lot::Mutex;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::exchange::{Request, Response};
+use crate::trace::Traces;
 
 pub(crate) const NAME: HeaderName = HeaderName::from_static("x-request-id");
 const LEN_MAX: usize = 128;
@@ -24,6 +27,7 @@ const LEN_MAX: usize = 128;
 pub(crate) struct Ids {
     prefix: u64,
     count: AtomicU64,
+    texts: Texts,
 }
 
 impl Ids {
@@ -32,6 +36,7 @@ impl Ids {
         Self {
             prefix: random(),
             count: AtomicU64::new(random()),
+            texts: Texts::default(),
         }
     }
 
@@ -47,7 +52,31 @@ impl Ids {
         let mut text = [0; 32];
         write_hex(high, &mut text[..16]);
         write_hex(low, &mut text[16..]);
-        HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("unknown"))
+        let id = self.texts.value(&text);
+        id.unwrap_or(HeaderValue::from_static("unknown"))
+    }
+}
+
+/// Makes values of short texts, several to an allocation: each request needs two of them, and what
+/// is shared from the beginning is cloned for the price of counting.
+///
+/// A value keeps its block, so one that lives for long holds [`BLOCK`](Self::BLOCK) bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Texts(Mutex<BytesMut>);
+
+impl Texts {
+    const BLOCK: usize = 1024;
+
+    /// A value of a field, if the text can be one.
+    pub(crate) fn value(&self, text: &[u8]) -> Option<HeaderValue> {
+        // Of one thread, so never contended.
+        let mut block = self.0.lock();
+        if block.capacity() < text.len() {
+            *block = BytesMut::with_capacity(Self::BLOCK.max(text.len()));
+        }
+        block.extend_from_slice(text);
+        let text = block.split().freeze();
+        HeaderValue::from_maybe_shared(text).ok()
     }
 }
 
@@ -71,16 +100,24 @@ fn scattered(mut bits: u64) -> u64 {
 }
 
 /// Takes the id that a trusted peer gave, or makes one; passes it on in `x-request-id`, and sets
-/// it on the response.
+/// it on the response. Leaves the request in its trace, or begins one.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestIdLayer {
-    ids: Arc<Ids>,
+    names: Arc<Names>,
+}
+
+/// What requests are named with.
+#[derive(Debug)]
+struct Names {
+    ids: Ids,
+    traces: Traces,
 }
 
 impl RequestIdLayer {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(traces: Traces) -> Self {
+        let ids = Ids::new();
         Self {
-            ids: Arc::new(Ids::new()),
+            names: Arc::new(Names { ids, traces }),
         }
     }
 }
@@ -91,7 +128,7 @@ impl<S> Layer<S> for RequestIdLayer {
     fn layer(&self, inner: S) -> RequestId<S> {
         RequestId {
             inner,
-            ids: self.ids.clone(),
+            names: self.names.clone(),
         }
     }
 }
@@ -100,7 +137,7 @@ impl<S> Layer<S> for RequestIdLayer {
 #[derive(Clone, Debug)]
 pub(crate) struct RequestId<S> {
     inner: S,
-    ids: Arc<Ids>,
+    names: Arc<Names>,
 }
 
 impl<S> Service<Request> for RequestId<S>
@@ -121,12 +158,13 @@ where
         let id = match given.flatten() {
             Some(id) => id.clone(),
             None => {
-                let id = self.ids.next();
+                let id = self.names.ids.next();
                 request.headers_mut().insert(NAME, id.clone());
                 id
             }
         };
         request.body_mut().origin_mut().id = id.clone();
+        self.names.traces.follow(&mut request);
         ResponseFuture {
             inner: self.inner.call(request),
             id: Some(id),
@@ -179,6 +217,23 @@ mod tests {
         for id in made {
             assert!(id.len() == 32 && id.as_bytes().iter().all(u8::is_ascii_hexdigit));
         }
+    }
+
+    #[test]
+    fn texts_do_not_run_into_each_other() {
+        let texts = Texts::default();
+        let long = "x".repeat(3 * Texts::BLOCK);
+        let mut wanted: Vec<String> = (0..200).map(|number| format!("text-{number}")).collect();
+        wanted.insert(100, long);
+        let made: Vec<_> = wanted
+            .iter()
+            .map(|text| texts.value(text.as_bytes()))
+            .collect();
+        for (made, wanted) in made.iter().zip(&wanted) {
+            assert_eq!(made.as_ref().unwrap(), wanted.as_str());
+        }
+        assert!(texts.value(b"a\nb").is_none());
+        assert_eq!(texts.value(b"c").unwrap(), "c");
     }
 
     #[test]

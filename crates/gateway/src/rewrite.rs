@@ -24,14 +24,18 @@ impl Rewrite {
     }
 
     /// Changes what the server gets.
-    pub(crate) fn request(&self, mut request: Request) -> Request {
+    pub(crate) fn request(&self, request: &mut Request) {
         if let Some(prefix) = &self.strip_prefix
             && let Some(uri) = stripped(request.uri(), prefix)
         {
             *request.uri_mut() = uri;
         }
         edit(request.headers_mut(), &self.request);
-        request
+    }
+
+    /// Whether there is anything to change of what the client gets.
+    pub(crate) fn changes_responses(&self) -> bool {
+        !self.response.is_empty()
     }
 
     /// Changes what the client gets.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use stanchion_breaker::{Breaker, BreakerLayer, Rejected};
 use stanchion_core::Outcome;
+use tower::util::MapResponseLayer;
 use tower::{Service, ServiceBuilder, service_fn};
 
 use crate::body_limit::BodyLimitLayer;
@@ -39,10 +40,8 @@ pub(crate) fn gateway(
     });
     let table = Table::new(&config.routes).with_encoded_slash(config.listen.encoded_slash);
     let unmatched = worker.recorder(&Arc::from(config::UNMATCHED));
-    let traces = Arc::new(Traces::new(config.trace_ratio));
     ServiceBuilder::new()
-        .layer(RequestIdLayer::new())
-        .map_request(move |request| traces.follow(request))
+        .layer(RequestIdLayer::new(Traces::new(config.trace_ratio)))
         .service(Router::new(table, routes.collect(), unmatched))
 }
 
@@ -67,23 +66,22 @@ fn route(
             })
     });
     let rewrite = Arc::new(Rewrite::new(config));
-    let rewrites = rewrite.clone();
+    let rewrites = rewrite.changes_responses().then(|| {
+        let rewrite = rewrite.clone();
+        MapResponseLayer::new(move |response| rewrite.response(response))
+    });
     ServiceBuilder::new()
         .layer(RecordLayer::new(recorder))
         // The gateway's own answers, too.
-        .map_response(move |response| rewrites.response(response))
+        .option_layer(rewrites)
         .option_layer(limits)
         // Behind the limits: what they refuse is no request to the server.
         .option_layer(breaker)
         .layer(BodyLimitLayer::new(config.bodies))
-        .map_request(move |request| forward::request(request, forwarded))
-        .map_request(move |request| rewrite.request(request))
-        .map_response(forward::response)
-        .service(service_fn(move |request| {
-            let upstream = upstream.clone();
-            // Each step's future holds that of the next, and is moved when it is returned: boxed,
-            // the largest of them stays where it is.
-            Box::pin(async move { Ok(upstream.send(request).await) })
+        .service(service_fn(move |mut request: Request| {
+            forward::request(&mut request, forwarded);
+            rewrite.request(&mut request);
+            upstream.send(request)
         }))
 }
 

@@ -11,7 +11,8 @@ use std::num::NonZeroU128;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::exchange::Request;
-use crate::request_id::{Ids, write_hex};
+use crate::fields::{self, Found};
+use crate::request_id::{Ids, Texts, write_hex};
 
 const PARENT: HeaderName = HeaderName::from_static("traceparent");
 const STATE: HeaderName = HeaderName::from_static("tracestate");
@@ -26,6 +27,7 @@ pub(crate) struct TraceId(NonZeroU128);
 #[derive(Debug)]
 pub(crate) struct Traces {
     ids: Ids,
+    texts: Texts,
     sampled_from: u64,
 }
 
@@ -44,22 +46,24 @@ impl Traces {
         let sampled_from = ((1.0 - ratio) * all as f64) as u64;
         Self {
             ids: Ids::new(),
+            texts: Texts::default(),
             sampled_from,
         }
     }
 
     /// Leaves a request in its trace. Without one, or with one that is malformed, it is given one,
     /// and a `tracestate` is dropped, which belongs to another.
-    pub(crate) fn follow(&self, mut request: Request) -> Request {
+    pub(crate) fn follow(&self, request: &mut Request) {
         let headers = request.headers_mut();
         let trace = given(headers).or_else(|| {
             let (trace, parent) = self.begin()?;
             headers.insert(PARENT, parent);
-            headers.remove(STATE);
+            if fields::has(headers, &STATE) {
+                headers.remove(STATE);
+            }
             Some(trace)
         });
         request.body_mut().origin_mut().trace = trace;
-        request
     }
 
     /// A trace, and the field that says so.
@@ -77,17 +81,19 @@ impl Traces {
             text[54] = b'1';
         }
         // Digits and dashes are a value.
-        let parent = HeaderValue::from_bytes(&text).ok()?;
+        let parent = self.texts.value(&text)?;
         Some((TraceId(trace), parent))
     }
 }
 
 /// The trace that a request says it belongs to.
 fn given(headers: &HeaderMap) -> Option<TraceId> {
-    let mut parents = headers.get_all(PARENT).iter();
-    match (parents.next(), parents.next()) {
-        (Some(parent), None) => parse(parent.as_bytes()),
-        _ => None,
+    if !fields::has(headers, &PARENT) {
+        return None;
+    }
+    match fields::find(headers, &PARENT) {
+        Found::One(parent) => parse(parent.as_bytes()),
+        Found::None | Found::Several => None,
     }
 }
 

@@ -6,24 +6,29 @@ mod h2;
 mod io;
 mod lease;
 mod pool;
+mod sending;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
-use stanchion_breaker::{Breaker, Permit, Rejected};
+use hyper::body::Incoming;
+use stanchion_breaker::{Breaker, OwnedPermit, Rejected};
 use stanchion_core::{Clock, Instant, Outcome};
 
 use crate::breaker::{self, Breakers};
 use crate::config;
 use crate::exchange::{Outbound, Request, Response};
+use crate::forward;
 use crate::metrics::{EndpointMetrics, Metrics};
 use failure::Failure;
 pub(crate) use h2::StreamBody;
 pub(crate) use lease::Lease;
 use lease::Sent;
 use pool::Pool;
+use sending::Sending;
 
 /// The endpoints of one upstream, with one worker's connections to them.
 #[derive(Debug)]
@@ -124,16 +129,56 @@ impl Upstream {
     /// A second try is made, once, only where nothing of the request was sent: at the next endpoint
     /// if none could be connected to, on a new connection if a kept one turned out to be closed.
     /// Endpoints whose breaker is open are passed over.
-    pub(crate) async fn send(&self, mut request: Request) -> Response {
+    pub(crate) fn send(
+        self: &Arc<Self>,
+        request: Request,
+    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
+        let id = request.body().origin().id.clone();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let endpoint = self.at(turn);
+        let admitted = endpoint.admit();
+        let kept = match (&admitted, &endpoint.connections) {
+            (Ok(_), Connections::Http1(pool)) => pool.lease_kept(),
+            _ => None,
+        };
+        match (admitted, kept) {
+            (Ok(permit), Some(lease)) => {
+                endpoint.metrics.requests.inc();
+                let answer = Box::pin(lease.send(request));
+                Sending::begun(self.clone(), turn, id, permit, answer)
+            }
+            (admitted, _) => Sending::slowly(
+                self.clone(),
+                request,
+                Way {
+                    turn,
+                    connection: Connection::Kept,
+                    second: false,
+                    admitted: Some(admitted),
+                },
+            ),
+        }
+    }
+
+    /// The endpoint whose turn it is.
+    fn at(&self, turn: usize) -> &Endpoint {
+        &self.endpoints[turn % self.endpoints.len()]
+    }
+
+    /// What [`send`](Self::send) does where there is something to wait for besides the response.
+    async fn send_slowly(self: Arc<Self>, mut request: Request, way: Way) -> Response {
         let id = request.body().origin().id.clone();
         let mut refused = None;
-        let mut turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let mut connection = Connection::Kept;
-        let mut second = false;
+        let Way {
+            mut turn,
+            mut connection,
+            mut second,
+            mut admitted,
+        } = way;
         let mut passed_over = PassedOver::default();
         loop {
-            let endpoint = &self.endpoints[turn % self.endpoints.len()];
-            let permit = match endpoint.admit() {
+            let endpoint = self.at(turn);
+            let permit = match admitted.take().unwrap_or_else(|| endpoint.admit()) {
                 Ok(permit) => permit,
                 Err(rejected) => {
                     passed_over.add(rejected);
@@ -154,10 +199,9 @@ impl Upstream {
                         endpoint.metrics.requests.inc();
                         match lease.send(request).await {
                             Sent::Answered(response, lease) => {
-                                judge(permit, breaker::outcome(response.status()));
-                                let (parts, incoming) = response.into_parts();
-                                let outbound = Outbound::upstream(incoming, lease);
-                                return answered(parts, outbound, &endpoint.name);
+                                return endpoint.answered(permit, response, |incoming| {
+                                    Outbound::upstream(incoming, lease)
+                                });
                             }
                             Sent::Unsent(returned) if !second => {
                                 endpoint.unsent(permit);
@@ -177,10 +221,9 @@ impl Upstream {
                         endpoint.metrics.requests.inc();
                         match Box::pin(lease.send(request)).await {
                             (h2::Sent::Answered(response, held), _) => {
-                                judge(permit, breaker::outcome(response.status()));
-                                let (parts, incoming) = response.into_parts();
-                                let outbound = Outbound::stream(incoming, held);
-                                return answered(parts, outbound, &endpoint.name);
+                                return endpoint.answered(permit, response, |incoming| {
+                                    Outbound::stream(incoming, held)
+                                });
                             }
                             (h2::Sent::Unsent(returned), lease) if !second => {
                                 endpoint.unsent(permit);
@@ -222,6 +265,20 @@ impl Upstream {
     }
 }
 
+/// What a breaker says to a request, if there is one.
+type Admitted = Result<Option<OwnedPermit>, Rejected>;
+
+/// How far a request has come that is not sent yet.
+struct Way {
+    /// Of the endpoint that is to be tried.
+    turn: usize,
+    connection: Connection,
+    /// Whether this is the second try.
+    second: bool,
+    /// What this endpoint's breaker says, if it was asked.
+    admitted: Option<Admitted>,
+}
+
 /// Endpoints that a request was kept from.
 #[derive(Default)]
 struct PassedOver<'a> {
@@ -256,19 +313,34 @@ impl<'a> PassedOver<'a> {
 
 impl Endpoint {
     /// Lets a request through, by the breaker if there is one.
-    fn admit(&self) -> Result<Option<Permit<'_>>, Rejected> {
-        self.breaker.as_ref().map(Breaker::try_acquire).transpose()
+    fn admit(&self) -> Admitted {
+        let breaker = self.breaker.as_ref();
+        breaker.map(Breaker::try_acquire_owned).transpose()
+    }
+
+    /// What the client gets of a response from here.
+    fn answered(
+        &self,
+        permit: Option<OwnedPermit>,
+        response: http::Response<Incoming>,
+        outbound: impl FnOnce(Incoming) -> Outbound,
+    ) -> Response {
+        judge(permit, breaker::outcome(response.status()));
+        let mut response = response.map(outbound);
+        response.body_mut().note_mut().endpoint = Some(self.name.clone());
+        forward::response(&mut response);
+        response
     }
 
     /// A request came back unsent, which says nothing of the endpoint but that it lets idle
     /// connections go.
-    fn unsent(&self, permit: Option<Permit<'_>>) {
+    fn unsent(&self, permit: Option<OwnedPermit>) {
         judge(permit, Outcome::Ignore);
         self.metrics.failed(Failure::Stale.cause());
     }
 
     /// The answer to a request that failed here, once that is counted.
-    fn failed(&self, permit: Option<Permit<'_>>, failure: Failure, id: &HeaderValue) -> Response {
+    fn failed(&self, permit: Option<OwnedPermit>, failure: Failure, id: &HeaderValue) -> Response {
         judge(permit, failure.outcome());
         self.metrics.failed(failure.cause());
         self.problem(failure, id)
@@ -281,15 +353,10 @@ impl Endpoint {
     }
 }
 
-fn judge(permit: Option<Permit<'_>>, outcome: Outcome) {
+fn judge(permit: Option<OwnedPermit>, outcome: Outcome) {
     if let Some(permit) = permit {
         permit.record(outcome);
     }
-}
-
-fn answered(parts: http::response::Parts, mut outbound: Outbound, endpoint: &Arc<str>) -> Response {
-    outbound.note_mut().endpoint = Some(endpoint.clone());
-    Response::from_parts(parts, outbound)
 }
 
 /// The times and bounds of one pool.

@@ -66,7 +66,7 @@ where
                 .stack
                 .clone()
                 .call(Request::from_parts(parts, inbound)),
-            activity: self.activity.clone(),
+            activity: Some(self.activity.clone()),
             worker: self.worker.clone(),
         }
     }
@@ -76,7 +76,8 @@ pin_project! {
     pub(super) struct ConnectionFuture<F> {
         #[pin]
         answer: F,
-        activity: Arc<Activity>,
+        // Until it goes with the response.
+        activity: Option<Arc<Activity>>,
         worker: Arc<Worker>,
     }
 }
@@ -90,9 +91,12 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.answer.poll(cx))?;
-        response.body_mut().tell_connection(this.activity.clone());
-        // Nobody will read what is still to come of the body of a request that was refused.
-        let refused = response.body().note().cause.is_some() && this.activity.is_body_coming();
+        let mut refused = false;
+        if let Some(activity) = this.activity.take() {
+            // Nobody will read what is still to come of the body of a request that was refused.
+            refused = response.body().note().cause.is_some() && activity.is_body_coming();
+            response.body_mut().tell_connection(activity);
+        }
         if refused || this.worker.is_draining() {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);

@@ -88,6 +88,14 @@ impl Pool {
         shelf.kept.drain(..surplus);
     }
 
+    /// A connection that was kept, if there is one and a place is free.
+    pub(super) fn lease_kept(self: &Arc<Self>) -> Option<Lease> {
+        let place = Places::try_take(&self.places)?;
+        let kept = self.take_kept()?;
+        place.forget();
+        Some(Lease::new(self.clone(), kept.sender, kept.in_use))
+    }
+
     /// A connection to send one request on.
     ///
     /// # Cancel safety
