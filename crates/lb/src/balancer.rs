@@ -1,0 +1,165 @@
+mod shared;
+mod snapshot;
+
+use std::fmt;
+use std::sync::Arc;
+
+use stanchion_core::Clock;
+
+use crate::policy::Policy;
+use crate::{Config, Endpoint, Health, InvalidEndpoints, Mark, PickContext, Picked, Unavailable};
+use shared::Shared;
+pub use shared::Updated;
+pub use snapshot::{EndpointSnapshot, LevelSnapshot, Snapshot};
+
+/// Picks an endpoint for each call; clones share the same endpoints and counts.
+///
+/// `A` is where an endpoint is reached: a socket address, a pool of connections, a service.
+///
+/// A pick takes no lock and allocates nothing. What a pick reads is one plan, which changes of
+/// endpoints, their health, the policy or the configuration build anew and swap in whole, on the
+/// thread that makes the change. What is running (calls in flight, latencies, health) stays with its
+/// endpoint.
+///
+/// # Examples
+///
+/// ```
+/// use stanchion_core::Outcome;
+/// use stanchion_lb::policy::P2c;
+/// use stanchion_lb::{Balancer, Endpoint, Mark, PickContext, Unavailable};
+///
+/// let balancer = Balancer::new(P2c::new());
+/// balancer.update([
+///     Endpoint::new("web-1", "10.0.0.1:80"),
+///     Endpoint::new("web-2", "10.0.0.2:80"),
+/// ])?;
+/// let picked = balancer.pick(&PickContext::new())?;
+/// // … call picked.address() …
+/// picked.record(Outcome::Success);
+///
+/// balancer.mark("web-1", Mark::Drain);
+/// assert_eq!(balancer.pick(&PickContext::new())?.id().as_str(), "web-2");
+/// balancer.mark("web-2", Mark::Disable);
+/// let unavailable = balancer.pick(&PickContext::new()).unwrap_err();
+/// assert_eq!(unavailable, Unavailable::NoEndpoints);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Balancer<A> {
+    shared: Arc<Shared<A>>,
+}
+
+impl<A> Balancer<A> {
+    /// A balancer without endpoints, on the system's clock, with the default configuration.
+    #[must_use]
+    pub fn new(policy: impl Policy<A> + 'static) -> Self {
+        Self {
+            shared: Arc::new(Shared::new(
+                Arc::new(policy),
+                Config::default(),
+                Clock::system(),
+            )),
+        }
+    }
+
+    /// A balancer with this one's policy and configuration that reads `clock`, and has no endpoints
+    /// yet. Default: [`Clock::system`].
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        let (policy, config) = self.shared.settings();
+        Self {
+            shared: Arc::new(Shared::new(policy, config, clock)),
+        }
+    }
+
+    /// This balancer, for all who share it, with another configuration from now on. Default: as
+    /// [`Config::default`].
+    #[must_use]
+    pub fn with_config(self, config: Config) -> Self {
+        self.set_config(config);
+        self
+    }
+
+    /// Picks the endpoint that a call goes to, and counts the call there until the
+    /// [`Picked`] is dropped. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`], if nothing can be picked. While any endpoint is fit and not full, one is.
+    ///
+    /// # Complexity
+    ///
+    /// That of the policy, and no lock and no allocation; a scan of all endpoints only where the
+    /// policy's choice is refused several times, because endpoints are full or to be avoided.
+    #[inline]
+    pub fn pick(&self, context: &PickContext<'_>) -> Result<Picked<A>, Unavailable> {
+        self.shared.pick(context)
+    }
+
+    /// Replaces all endpoints. Those that are there already (by id, incarnation and address) keep
+    /// their calls in flight, latency and health; calls to those that are gone end as they would.
+    ///
+    /// No endpoints at all are allowed; picks then tell [`Unavailable::NoEndpoints`].
+    ///
+    /// # Errors
+    ///
+    /// If two have the same id, or there are more than [`ENDPOINTS_MAX`](crate::ENDPOINTS_MAX);
+    /// nothing has changed then.
+    ///
+    /// # Complexity
+    ///
+    /// O(n log n), and what the policy takes to build its table; picks go on meanwhile.
+    pub fn update(
+        &self,
+        endpoints: impl IntoIterator<Item = Endpoint<A>>,
+    ) -> Result<Updated, InvalidEndpoints>
+    where
+        A: PartialEq,
+    {
+        self.shared.update(endpoints.into_iter().collect())
+    }
+
+    /// Tells what one party knows, or wants, of the endpoint `id`; the parties do not undo each
+    /// other's marks. Returns its health as it is now, or `None` if there is no such endpoint.
+    #[expect(clippy::must_use_candidate, reason = "most who mark know the rest")]
+    pub fn mark(&self, id: &str, mark: Mark) -> Option<Health> {
+        self.shared.mark(id, mark)
+    }
+
+    /// The health of the endpoint `id`, or `None` if there is no such endpoint.
+    #[must_use]
+    pub fn health(&self, id: &str) -> Option<Health> {
+        self.shared.health(id)
+    }
+
+    /// Goes on by another policy.
+    pub fn set_policy(&self, policy: impl Policy<A> + 'static) {
+        self.shared.set_policy(Arc::new(policy));
+    }
+
+    /// Goes on by another configuration.
+    pub fn set_config(&self, config: Config) {
+        self.shared.set_config(config);
+    }
+
+    /// All endpoints and levels in plain numbers.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.shared.snapshot()
+    }
+}
+
+impl<A> Clone for Balancer<A> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+impl<A> fmt::Debug for Balancer<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Balancer")
+            .field("shared", &self.shared)
+            .finish()
+    }
+}

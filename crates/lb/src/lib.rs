@@ -1,0 +1,28 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod balancer;
+mod config;
+mod draw;
+mod endpoint;
+mod health;
+mod latency;
+mod node;
+mod pick_context;
+mod picked;
+mod plan;
+pub mod policy;
+mod sync;
+mod unavailable;
+
+pub use balancer::{Balancer, EndpointSnapshot, LevelSnapshot, Snapshot, Updated};
+pub use config::{Config, InvalidConfig};
+pub use draw::Draw;
+pub use endpoint::{Attributes, Endpoint, EndpointId, InvalidEndpoints, Locality};
+pub use health::{Health, Mark};
+pub use pick_context::PickContext;
+pub use picked::Picked;
+pub use unavailable::Unavailable;
+
+/// The most endpoints of one balancer.
+pub const ENDPOINTS_MAX: usize = 65_536;

@@ -1,0 +1,195 @@
+//! What is known of one server while calls to it go on.
+
+use std::fmt;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use stanchion_core::{Clock, Instant, Outcome};
+
+use crate::health::HealthWord;
+use crate::latency::{Latency, Metering};
+use crate::sync::{AtomicU32, Ordering};
+use crate::{Attributes, Endpoint, EndpointId};
+
+/// One server, shared by each plan that lists it and by each call that goes there.
+///
+/// It outlives its removal for as long as calls are in flight, and stays the same through each
+/// update that names it again.
+pub(crate) struct Node<A> {
+    /// Right behind the count of references, and so mostly on its cache line: a pick writes both.
+    in_flight: AtomicU32,
+    pub(crate) health: HealthWord,
+    pub(crate) latency: Latency,
+    pub(crate) id: EndpointId,
+    incarnation: u64,
+    pub(crate) address: A,
+    pub(crate) attributes: ArcSwap<Attributes>,
+    clock: Clock,
+}
+
+/// When a call began and how its latency is taken, where a policy goes by that.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    pub(crate) since: Instant,
+    pub(crate) metering: Metering,
+}
+
+impl<A> Node<A> {
+    pub(crate) fn new(endpoint: Endpoint<A>, clock: &Clock) -> Self {
+        let (id, incarnation, address, attributes) = endpoint.into_parts();
+        Self {
+            in_flight: AtomicU32::new(0),
+            health: HealthWord::new(),
+            latency: Latency::new(),
+            id,
+            incarnation,
+            address,
+            attributes: ArcSwap::from_pointee(attributes),
+            clock: clock.clone(),
+        }
+    }
+
+    /// Whether `endpoint` describes this server, if perhaps with other attributes.
+    pub(crate) fn is(&self, endpoint: &Endpoint<A>) -> bool
+    where
+        A: PartialEq,
+    {
+        self.id == *endpoint.id()
+            && self.incarnation == endpoint.incarnation()
+            && self.address == *endpoint.address()
+    }
+
+    #[inline]
+    pub(crate) fn in_flight(&self) -> u32 {
+        // Acquire pairs with the release of `end`: who sees that a call is over sees what it did.
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Counts one more call, unless there are `max`.
+    #[inline]
+    pub(crate) fn begin(&self, max: u32) -> bool {
+        if max == u32::MAX {
+            self.in_flight.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
+        self.in_flight
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+                (count < max).then_some(count + 1)
+            })
+            .is_ok()
+    }
+
+    /// Counts one call less, and what it taught.
+    #[inline]
+    pub(crate) fn end(&self, outcome: Outcome, retry_after: Duration, timing: Option<Timing>) {
+        if let Some(timing) = timing {
+            self.timed(outcome, retry_after, timing);
+        }
+        let before = self.in_flight.fetch_sub(1, Ordering::Release);
+        debug_assert!(before > 0, "a call ended twice");
+    }
+
+    fn timed(&self, outcome: Outcome, retry_after: Duration, timing: Timing) {
+        let now = self.clock.now();
+        self.latency
+            .ended(timing.since, now, outcome, retry_after, timing.metering);
+    }
+}
+
+impl<A> fmt::Debug for Node<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("id", &self.id)
+            .field("in_flight", &self.in_flight())
+            .field("health", &self.health.read())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, stanchion_loom))]
+mod loom {
+    use ::loom::sync::Arc;
+    use ::loom::thread;
+
+    use super::*;
+    use crate::{Health, Mark};
+
+    fn node() -> Arc<Node<()>> {
+        Arc::new(Node::new(Endpoint::new("a", ()), &Clock::system()))
+    }
+
+    fn end(node: &Node<()>) {
+        node.end(Outcome::Ignore, Duration::ZERO, None);
+    }
+
+    #[test]
+    fn two_that_want_the_last_place_do_not_both_get_it() {
+        ::loom::model(|| {
+            let node = node();
+            let there = thread::spawn({
+                let node = node.clone();
+                move || node.begin(1)
+            });
+            let here = node.begin(1);
+            let there = there.join().unwrap();
+            assert!(here != there, "{here} {there}");
+            end(&node);
+            assert_eq!(node.in_flight(), 0);
+        });
+    }
+
+    #[test]
+    fn a_place_that_is_given_back_can_be_had() {
+        ::loom::model(|| {
+            let node = node();
+            assert!(node.begin(1));
+            let there = thread::spawn({
+                let node = node.clone();
+                move || end(&node)
+            });
+            if node.begin(1) {
+                end(&node);
+            }
+            there.join().unwrap();
+            assert_eq!(node.in_flight(), 0);
+        });
+    }
+
+    #[test]
+    fn no_mark_is_lost_to_another_party() {
+        ::loom::model(|| {
+            let node = node();
+            let there = thread::spawn({
+                let node = node.clone();
+                move || node.health.mark(Mark::Eject)
+            });
+            node.health.mark(Mark::Unhealthy);
+            there.join().unwrap();
+            assert_eq!(node.health.read().health(), Health::Ejected);
+            node.health.mark(Mark::Readmit);
+            assert_eq!(node.health.read().health(), Health::Unhealthy);
+        });
+    }
+
+    #[test]
+    fn of_two_first_samples_the_peak_stays() {
+        ::loom::model(|| {
+            let node = node();
+            let metering = Metering::DEFAULT;
+            let ended = move |node: &Node<()>, millis: u64| {
+                let now = Instant::from_nanos(millis * 1_000_000);
+                let zero = (Instant::ZERO, Duration::ZERO);
+                node.latency
+                    .ended(zero.0, now, Outcome::Success, zero.1, metering);
+            };
+            let there = thread::spawn({
+                let node = node.clone();
+                move || ended(&node, 20)
+            });
+            ended(&node, 40);
+            there.join().unwrap();
+            let now = Instant::from_nanos(40_000_000);
+            assert_eq!(node.latency.at(now, metering), Some(40e6));
+        });
+    }
+}

@@ -1,0 +1,315 @@
+//! What a pick reads: built whole from all that is known, then swapped in.
+//!
+//! ```text
+//! level (priority)   by how much of each is fit; one that panics is used whole
+//!   group            its healthy endpoints, or its degraded ones, or all
+//!     table          what the policy made of them
+//! ```
+
+mod group;
+mod levels;
+
+use std::sync::Arc;
+
+use stanchion_core::{Clock, Instant};
+
+use crate::draw::scale;
+use crate::latency::Metering;
+use crate::node::{Node, Timing};
+use crate::policy::{Needs, Policy};
+use crate::{Config, Draw, Health, PickContext, Picked, Unavailable};
+use group::Group;
+pub(crate) use levels::{Counts, Load};
+
+/// All that picks read.
+#[derive(Debug)]
+pub(crate) struct Plan<A> {
+    /// In the caller's order.
+    pub(crate) nodes: Box<[Arc<Node<A>>]>,
+    /// Places in `nodes`, by id.
+    pub(crate) by_id: Box<[u32]>,
+    pub(crate) levels: Box<[Level]>,
+    /// First those with a share of the traffic, then those that take over what these cannot.
+    groups: Box<[Group<A>]>,
+    metering: Option<Metering>,
+    /// What is to be said where there is no group.
+    unavailable: Unavailable,
+}
+
+/// One priority.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Level {
+    pub(crate) priority: u8,
+    pub(crate) counts: Counts,
+    pub(crate) load: Load,
+}
+
+impl<A> Plan<A> {
+    /// A plan for these nodes as they are now. `by_id` are their places, by id.
+    pub(crate) fn new(
+        nodes: Box<[Arc<Node<A>>]>,
+        by_id: Box<[u32]>,
+        policy: &dyn Policy<A>,
+        config: &Config,
+        draw: &mut Draw,
+    ) -> Self {
+        let needs = policy.needs();
+        let known = nodes.iter().map(Known::of);
+        let known: Vec<Known<'_, A>> = known.filter(Known::is_meant_to_be_used).collect();
+        let mut priorities: Vec<u8> = known.iter().map(|known| known.priority).collect();
+        priorities.sort_unstable();
+        priorities.dedup();
+
+        let of_level = |priority: u8| {
+            let of_level = known.iter().filter(move |known| known.priority == priority);
+            LevelNodes::new(of_level.copied().collect())
+        };
+        let found: Vec<LevelNodes<'_, A>> = priorities.iter().copied().map(of_level).collect();
+        let counts: Vec<Counts> = found.iter().map(LevelNodes::counts).collect();
+        let loads = levels::split(&counts, config);
+        let levels = (priorities.iter().zip(&counts).zip(&loads))
+            .map(|((&priority, &counts), &load)| Level {
+                priority,
+                counts,
+                load,
+            })
+            .collect();
+        let groups = groups(&found, &loads, policy, needs, draw);
+        let unavailable = match known.is_empty() {
+            true => Unavailable::NoEndpoints,
+            false => Unavailable::AllUnhealthy,
+        };
+        Self {
+            levels,
+            groups,
+            metering: needs.latency,
+            unavailable,
+            by_id,
+            nodes,
+        }
+    }
+
+    /// The node of this id.
+    pub(crate) fn node(&self, id: &str) -> Option<&Arc<Node<A>>> {
+        let place = |&place: &u32| self.nodes.get(place as usize);
+        let found = self
+            .by_id
+            .binary_search_by(|probe| place(probe).map_or("", |node| node.id.as_str()).cmp(id));
+        place(self.by_id.get(found.ok()?)?)
+    }
+
+    /// How calls are timed.
+    pub(crate) fn metering(&self) -> Option<Metering> {
+        self.metering
+    }
+
+    #[inline]
+    pub(crate) fn pick(
+        &self,
+        context: &PickContext<'_>,
+        clock: &Clock,
+    ) -> Result<Picked<A>, Unavailable> {
+        let mut draw = match context.random {
+            None => Draw::of_thread(),
+            Some(seed) => Draw::from_seed(seed),
+        };
+        let timing = self.metering.map(|metering| Timing {
+            since: context.now.unwrap_or_else(|| clock.now()),
+            metering,
+        });
+        if let Some(id) = context.affinity
+            && let Some(picked) = self.bound(id, context, timing)
+        {
+            return Ok(picked);
+        }
+        let first = self.route(context.hash, &mut draw);
+        let now = timing.map_or(Instant::ZERO, |timing| timing.since);
+        let picked = self
+            .groups
+            .get(first)
+            .and_then(|group| group.pick(context, timing, now, draw.clone()));
+        match picked {
+            Some(picked) => Ok(picked),
+            None => self.pick_any(first, context, timing, draw),
+        }
+    }
+
+    /// The endpoint that the call is bound to, if it takes the call.
+    #[cold]
+    fn bound(
+        &self,
+        id: &str,
+        context: &PickContext<'_>,
+        timing: Option<Timing>,
+    ) -> Option<Picked<A>> {
+        let node = self.node(id)?;
+        let fit = match node.health.read().health() {
+            Health::Unknown | Health::Healthy | Health::Degraded | Health::Draining => true,
+            Health::Unhealthy | Health::Ejected | Health::Disabled => false,
+        };
+        let max = node.attributes.load().in_flight_max;
+        let max = max.map_or(u32::MAX, u32::from);
+        let taken = fit && !context.avoid.contains(&node.id) && node.begin(max);
+        taken.then(|| Picked::new(node.clone(), timing))
+    }
+
+    /// The group whose turn it is, by its share: always the same for the same hash.
+    #[inline]
+    fn route(&self, hash: Option<u64>, draw: &mut Draw) -> usize {
+        match &*self.groups {
+            [] => 0,
+            [group, ..] if group.share_end >= 100 => 0,
+            groups => {
+                let bits = match hash {
+                    // Mixed again, since the policy goes by the hash itself.
+                    Some(hash) => Draw::from_seed(hash).bits(),
+                    None => draw.bits(),
+                };
+                let point = scale(bits, 100);
+                let passed = |group: &Group<A>| group.share_end as usize <= point;
+                groups.partition_point(passed)
+            }
+        }
+    }
+
+    /// Any endpoint of another group, or one that was to be avoided.
+    #[cold]
+    fn pick_any(
+        &self,
+        first: usize,
+        context: &PickContext<'_>,
+        timing: Option<Timing>,
+        mut draw: Draw,
+    ) -> Result<Picked<A>, Unavailable> {
+        let (before, from) = self.groups.split_at_checked(first).unwrap_or_default();
+        let groups = || from.iter().chain(before);
+        let any = |avoid| {
+            let start = draw.bits();
+            groups().find_map(|group| group.scan(avoid, start, timing))
+        };
+        let others = [context.avoid, &[]];
+        let picked = others.into_iter().find_map(any);
+        picked.ok_or(match self.groups.is_empty() {
+            true => self.unavailable,
+            false => Unavailable::Overloaded,
+        })
+    }
+}
+
+/// A node as it is while a plan is built.
+struct Known<'a, A> {
+    node: &'a Arc<Node<A>>,
+    health: Health,
+    held: bool,
+    weight: u16,
+    priority: u8,
+    in_flight_max: u32,
+}
+
+impl<A> Copy for Known<'_, A> {}
+impl<A> Clone for Known<'_, A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<'a, A> Known<'a, A> {
+    fn of(node: &'a Arc<Node<A>>) -> Self {
+        let health = node.health.read();
+        let attributes = node.attributes.load();
+        Self {
+            node,
+            health: health.health(),
+            held: health.is_held(),
+            weight: attributes.weight,
+            priority: attributes.priority,
+            in_flight_max: attributes.in_flight_max.map_or(u32::MAX, u32::from),
+        }
+    }
+
+    fn is_meant_to_be_used(&self) -> bool {
+        self.weight > 0 && !matches!(self.health, Health::Draining | Health::Disabled)
+    }
+}
+
+/// The nodes of one level, all of which are meant to be used.
+struct LevelNodes<'a, A> {
+    nodes: Vec<Known<'a, A>>,
+    /// Whether one is known to be healthy; unknown ones then wait for their check.
+    any_healthy: bool,
+}
+
+/// Which endpoints of a level make a group.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Healthy,
+    Degraded,
+    /// In panic.
+    All,
+}
+
+impl<'a, A> LevelNodes<'a, A> {
+    fn new(nodes: Vec<Known<'a, A>>) -> Self {
+        let any_healthy = nodes.iter().any(|known| known.health == Health::Healthy);
+        Self { nodes, any_healthy }
+    }
+
+    fn is_in(&self, part: Part, known: &Known<'_, A>) -> bool {
+        match part {
+            Part::Healthy if known.health == Health::Unknown => !self.any_healthy,
+            Part::Healthy => known.health == Health::Healthy,
+            Part::Degraded => known.health == Health::Degraded,
+            Part::All => !known.held,
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let count = |fits: &dyn Fn(&Known<'_, A>) -> bool| {
+            let count = self.nodes.iter().filter(|known| fits(known)).count();
+            u32::try_from(count).unwrap_or(u32::MAX)
+        };
+        Counts {
+            healthy: count(&|known| self.is_in(Part::Healthy, known)),
+            degraded: count(&|known| self.is_in(Part::Degraded, known)),
+            // Those that wait for their check are not there yet.
+            all: count(&|known| !(self.any_healthy && known.health == Health::Unknown)),
+        }
+    }
+}
+
+/// The groups of all levels that have an endpoint: those with a share before the others.
+fn groups<A>(
+    levels: &[LevelNodes<'_, A>],
+    loads: &[Load],
+    policy: &dyn Policy<A>,
+    needs: Needs,
+    draw: &mut Draw,
+) -> Box<[Group<A>]> {
+    let parts = |part: Part, share: fn(&Load) -> u32| {
+        levels
+            .iter()
+            .zip(loads)
+            .map(move |(level, load)| match load.panic {
+                true if part == Part::Healthy => (level, Part::All, load.total()),
+                true => (level, part, 0),
+                false => (level, part, share(load)),
+            })
+    };
+    let healthy = parts(Part::Healthy, |load| load.healthy);
+    let degraded = parts(Part::Degraded, |load| load.degraded);
+    let mut parts: Vec<_> = healthy
+        .chain(degraded)
+        .filter(|(level, part, _)| level.nodes.iter().any(|known| level.is_in(*part, known)))
+        .collect();
+    parts.sort_by_key(|(_, _, share)| *share == 0);
+    let whole: u32 = parts.iter().map(|(_, _, share)| share).sum();
+    let mut share_end = 0;
+    let mut group = |(level, part, share): (&LevelNodes<'_, A>, Part, u32)| {
+        share_end += share;
+        // Shares of groups that turned out empty go to the others.
+        let end = (share_end * 100).checked_div(whole).unwrap_or(100);
+        let usable = |known: &Known<'_, A>| level.is_in(part, known);
+        Group::new(&level.nodes, usable, end, policy, needs, draw)
+    };
+    parts.into_iter().map(&mut group).collect()
+}

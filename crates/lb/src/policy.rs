@@ -1,0 +1,196 @@
+//! Which of the endpoints that may be used is used: one file for each policy.
+//!
+//! A [`Policy`] is a value; from it and a group of endpoints a [`Table`] is made, once for each
+//! change of the group and off the path of calls. A pick asks the table, which takes no lock and
+//! allocates nothing. Own policies implement the two traits.
+
+mod invalid;
+mod p2c;
+mod peak_ewma;
+mod random;
+mod round_robin;
+mod sample;
+
+use std::fmt;
+use std::sync::Arc;
+
+use stanchion_core::Instant;
+
+pub use crate::latency::Metering;
+use crate::node::{Node, Timing};
+use crate::{Draw, EndpointId, Health, Picked};
+
+pub use invalid::InvalidPolicy;
+pub use p2c::P2c;
+pub use peak_ewma::PeakEwma;
+pub use random::Random;
+pub use round_robin::RoundRobin;
+
+/// How to choose among endpoints.
+pub trait Policy<A>: fmt::Debug + Send + Sync {
+    /// Prepares for choosing among `members`, of which there is at least one.
+    ///
+    /// `draw` gives random bits, so that processes that are told of a change together do not all
+    /// begin with the same endpoint.
+    fn table(&self, members: &[Member<A>], draw: &mut Draw) -> Box<dyn Table<A>>;
+
+    /// What is to be measured, and which endpoints the table is made of. By default nothing, and
+    /// those that may be used.
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
+}
+
+/// What a [`Policy`] made of one group of endpoints.
+pub trait Table<A>: fmt::Debug + Send + Sync {
+    /// Chooses one of the members, by its index.
+    ///
+    /// `None`, or an index that there is not, leaves the choice to a scan for any endpoint that
+    /// takes the call. A choice that is refused (to be avoided, or full) is asked for again a few
+    /// times before that.
+    fn choose(&self, choice: &mut Choice<'_, A>) -> Option<usize>;
+}
+
+/// What a [`Policy`] goes by.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Needs {
+    /// Calls are timed so.
+    pub latency: Option<Metering>,
+    /// The table is made of all endpoints of a level, whatever their health, so that a change of
+    /// health moves nothing else; it must pass over those that [`Choice::allows`] refuses.
+    pub whole: bool,
+}
+
+/// One endpoint, as a policy sees it.
+pub struct Member<A> {
+    pub(crate) node: Arc<Node<A>>,
+    pub(crate) weight: u32,
+    pub(crate) in_flight_max: u32,
+    pub(crate) usable: bool,
+}
+
+/// One pick, as a policy sees it.
+#[derive(Debug)]
+pub struct Choice<'a, A> {
+    pub(crate) members: &'a [Member<A>],
+    pub(crate) hash: Option<u64>,
+    pub(crate) avoid: &'a [EndpointId],
+    pub(crate) now: Instant,
+    pub(crate) draw: Draw,
+}
+
+impl Needs {
+    /// With calls timed so.
+    #[must_use]
+    pub const fn with_latency(mut self, metering: Metering) -> Self {
+        self.latency = Some(metering);
+        self
+    }
+
+    /// With the endpoints of a level in one table, whatever their health.
+    #[must_use]
+    pub const fn with_whole_level(mut self) -> Self {
+        self.whole = true;
+        self
+    }
+}
+
+impl<A> Member<A> {
+    /// What it is called.
+    #[must_use]
+    pub fn id(&self) -> &EndpointId {
+        &self.node.id
+    }
+
+    /// Where it is reached.
+    #[must_use]
+    pub fn address(&self) -> &A {
+        &self.node.address
+    }
+
+    /// Its share beside the others; at least 1.
+    #[inline]
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        self.weight
+    }
+
+    /// Calls that this balancer has sent there and that are not over.
+    #[inline]
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.node.in_flight()
+    }
+
+    /// Its latency in nanoseconds, as of `now`; `None` while no call was timed.
+    #[inline]
+    #[must_use]
+    pub fn latency(&self, now: Instant, metering: Metering) -> Option<f32> {
+        self.node.latency.at(now, metering)
+    }
+
+    /// Its health now.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.node.health.read().health()
+    }
+
+    /// Counts a call there, unless it is full.
+    #[inline]
+    pub(crate) fn begin(&self, timing: Option<Timing>) -> Option<Picked<A>> {
+        self.node
+            .begin(self.in_flight_max)
+            .then(|| Picked::new(self.node.clone(), timing))
+    }
+}
+
+impl<'a, A> Choice<'a, A> {
+    /// The endpoints to choose among, in the order in which the table was made of them.
+    #[inline]
+    #[must_use]
+    pub fn members(&self) -> &'a [Member<A>] {
+        self.members
+    }
+
+    /// The hash of the call's key.
+    #[inline]
+    #[must_use]
+    pub fn hash(&self) -> Option<u64> {
+        self.hash
+    }
+
+    /// The time, if the policy needs latencies; else the clock's origin.
+    #[inline]
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Random bits.
+    #[inline]
+    pub fn draw(&mut self) -> &mut Draw {
+        &mut self.draw
+    }
+
+    /// Whether the endpoint at `index` may be used and is not to be avoided.
+    #[must_use]
+    pub fn allows(&self, index: usize) -> bool {
+        let allowed = |member: &Member<A>| member.usable && !self.avoids(member);
+        self.members.get(index).is_some_and(allowed)
+    }
+
+    #[inline]
+    pub(crate) fn avoids(&self, member: &Member<A>) -> bool {
+        self.avoid.contains(&member.node.id)
+    }
+}
+
+impl<A> fmt::Debug for Member<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member")
+            .field("node", &self.node)
+            .field("weight", &self.weight)
+            .finish_non_exhaustive()
+    }
+}

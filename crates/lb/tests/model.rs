@@ -1,0 +1,8 @@
+//! Picks against plain definitions, over random fleets and random lives.
+
+#[path = "model/fleet.rs"]
+mod fleet;
+#[path = "model/lives.rs"]
+mod lives;
+#[path = "model/policies.rs"]
+mod policies;

@@ -1,0 +1,192 @@
+//! Each policy against its definition.
+
+use proptest::prelude::*;
+use stanchion_core::{Clock, Outcome};
+use stanchion_lb::policy::{P2c, PeakEwma, Random, RoundRobin};
+use stanchion_lb::{Balancer, Endpoint, PickContext, Picked};
+
+use crate::fleet::{balancer, name};
+
+fn places(balancer: &Balancer<usize>, picks: usize) -> Vec<usize> {
+    let mut places = Vec::new();
+    for _ in 0..picks {
+        let picked = balancer.pick(&PickContext::new());
+        places.push(*picked.expect("all are fit").address());
+    }
+    places
+}
+
+fn counts(places: &[usize], of: usize) -> Vec<usize> {
+    let mut counts = vec![0; of];
+    for &place in places {
+        counts[place] += 1;
+    }
+    counts
+}
+
+/// Picks that are held, by endpoint, so that so many are in flight.
+fn hold(balancer: &Balancer<usize>, in_flight: &[usize]) -> Vec<Picked<usize>> {
+    let hold_one = |place: usize| {
+        let name = name(place);
+        let context = PickContext::new().with_affinity(&name);
+        balancer.pick(&context).expect("it is fit")
+    };
+    let all = in_flight.iter().enumerate();
+    all.flat_map(|(place, &count)| (0..count).map(move |_| hold_one(place)))
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn round_robin_goes_around(count in 1usize..20, rounds in 1usize..5) {
+        let balancer = balancer(RoundRobin::new(), vec![1; count]);
+        let places = places(&balancer, count * rounds);
+        for pair in places.windows(2) {
+            prop_assert_eq!(pair[1], (pair[0] + 1) % count);
+        }
+    }
+
+    #[test]
+    fn of_few_p2c_takes_the_least_loaded_for_its_weight(
+        loads in proptest::collection::vec((0usize..5, 1u16..4), 1..=4),
+    ) {
+        let balancer = balancer(P2c::new(), loads.iter().map(|load| load.1));
+        let in_flight: Vec<usize> = loads.iter().map(|load| load.0).collect();
+        let _held = hold(&balancer, &in_flight);
+        let load = |place: usize| (in_flight[place] as u64 + 1) * 840 / u64::from(loads[place].1);
+        let least = (0..loads.len()).map(load).min().unwrap();
+        for _ in 0..8 {
+            let picked = balancer.pick(&PickContext::new()).unwrap();
+            prop_assert_eq!(load(*picked.address()), least);
+        }
+    }
+
+    /// The most loaded one is never better than another, so two draws never end with it.
+    #[test]
+    fn p2c_never_takes_the_one_that_all_others_beat(
+        count in 5usize..30, worst in 0usize..30, choices in 2u8..6,
+    ) {
+        let worst = worst % count;
+        let policy = P2c::new().with_choices(choices).unwrap();
+        let balancer = balancer(policy, vec![1; count]);
+        let mut in_flight = vec![0; count];
+        in_flight[worst] = 1;
+        let _held = hold(&balancer, &in_flight);
+        prop_assert_eq!(counts(&places(&balancer, 200), count)[worst], 0);
+    }
+}
+
+#[test]
+fn random_picks_by_weight() {
+    let balancer = balancer(Random::new(), [1, 2, 5]);
+    let mut counts = [0u32; 3];
+    for seed in 0..8000 {
+        let context = PickContext::new().with_random(seed);
+        counts[*balancer.pick(&context).unwrap().address()] += 1;
+    }
+    // 6 standard deviations are about 180, 230 and 260.
+    assert!((820..1180).contains(&counts[0]), "{counts:?}");
+    assert!((1770..2230).contains(&counts[1]), "{counts:?}");
+    assert!((4740..5260).contains(&counts[2]), "{counts:?}");
+}
+
+#[test]
+fn idle_p2c_is_even_whatever_the_size() {
+    for count in [2usize, 4, 5, 10] {
+        let balancer = balancer(P2c::new(), vec![1; count]);
+        let mut counts = vec![0usize; count];
+        let picks = 2000 * count;
+        for seed in 0..picks as u64 {
+            let context = PickContext::new().with_random(seed);
+            counts[*balancer.pick(&context).unwrap().address()] += 1;
+        }
+        // 6 standard deviations of 2000.
+        let even = |share: &usize| (1730..2270).contains(share);
+        assert!(counts.iter().all(even), "{counts:?}");
+    }
+}
+
+#[test]
+fn p2c_heeds_weights_when_all_are_idle_and_when_all_are_busy() {
+    let weights = [1u16, 1, 1, 1, 4, 4];
+    let balancer = balancer(P2c::new(), weights);
+    let held: Vec<Picked<usize>> = (0..1200)
+        .map(|seed| {
+            balancer
+                .pick(&PickContext::new().with_random(seed))
+                .unwrap()
+        })
+        .collect();
+    let counts = counts(
+        &held
+            .iter()
+            .map(|picked| *picked.address())
+            .collect::<Vec<_>>(),
+        6,
+    );
+    for (count, weight) in counts.iter().zip(weights) {
+        let owed = 100 * usize::from(weight);
+        assert!(
+            (owed - owed / 10..=owed + owed / 10).contains(count),
+            "{counts:?}"
+        );
+    }
+}
+
+#[test]
+fn peak_ewma_leaves_slow_and_failing_endpoints_alone() {
+    let (clock, time) = Clock::manual();
+    let balancer = Balancer::new(PeakEwma::new()).with_clock(clock);
+    balancer
+        .update((0..3).map(|place| Endpoint::new(name(place), place)))
+        .unwrap();
+    let call = |place: usize, millis: u64, outcome: Outcome| {
+        let picked = hold(
+            &balancer,
+            &[
+                usize::from(place == 0),
+                usize::from(place == 1),
+                usize::from(place == 2),
+            ],
+        );
+        time.advance(std::time::Duration::from_millis(millis));
+        for picked in picked {
+            picked.record(outcome);
+        }
+    };
+    call(0, 10, Outcome::Success);
+    call(1, 200, Outcome::Success);
+    call(2, 1, Outcome::Failure);
+    assert_eq!(counts(&places(&balancer, 100), 3), [100, 0, 0]);
+    let latencies: Vec<_> = balancer
+        .snapshot()
+        .endpoints
+        .iter()
+        .map(|e| e.latency.unwrap().as_millis())
+        .collect();
+    assert!(
+        latencies[0] < 12 && latencies[1] > 190 && latencies[2] > 4_900,
+        "{latencies:?}"
+    );
+    // With so many in flight there, the slow one is the better choice.
+    let _held = hold(&balancer, &[30]);
+    assert_eq!(counts(&places(&balancer, 100), 3), [0, 100, 0]);
+}
+
+#[test]
+fn a_new_endpoint_begins_with_the_median_of_the_others() {
+    let (clock, time) = Clock::manual();
+    let balancer = Balancer::new(PeakEwma::new()).with_clock(clock);
+    let endpoints = |count| (0..count).map(|place| Endpoint::new(name(place), place));
+    balancer.update(endpoints(3)).unwrap();
+    for (place, millis) in [(0, 10), (1, 20), (2, 400)] {
+        let mut in_flight = [0; 3];
+        in_flight[place] = 1;
+        let held = hold(&balancer, &in_flight);
+        time.advance(std::time::Duration::from_millis(millis));
+        drop(held);
+    }
+    balancer.update(endpoints(4)).unwrap();
+    let new = balancer.snapshot().endpoints[3].latency.unwrap();
+    assert!((19..=20).contains(&new.as_millis()), "{new:?}");
+}
