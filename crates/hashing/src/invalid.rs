@@ -32,6 +32,52 @@ pub enum InvalidTable {
         /// How many there may be.
         max: u64,
     },
+    /// A size of a [`Maglev`](crate::Maglev) table that is no prime, or too large.
+    Size {
+        /// The size.
+        size: u32,
+        /// How large it may be.
+        max: u32,
+    },
+    /// More nodes than places in a [`Maglev`](crate::Maglev) table.
+    MoreNodesThanPlaces {
+        /// How many nodes have a weight.
+        nodes: usize,
+        /// How many places there are.
+        size: u32,
+    },
+    /// A capacity of an [`Anchor`](crate::Anchor) table that is 0 or too large.
+    Capacity {
+        /// The capacity.
+        capacity: u32,
+        /// How large it may be.
+        max: u32,
+    },
+    /// More nodes than an [`Anchor`](crate::Anchor) table has room for.
+    BeyondCapacity {
+        /// How many nodes there are.
+        nodes: usize,
+        /// For how many there is room.
+        capacity: u32,
+    },
+    /// Nodes of different weights, or of none, in a table that knows no weights.
+    Weighted {
+        /// The place of the node.
+        at: usize,
+        /// Its weight.
+        weight: u32,
+        /// What it must be.
+        expected: u32,
+    },
+    /// A node that came or went elsewhere than at the end of a [`Jump`](crate::Jump) table.
+    NotAtTheEnd {
+        /// The place of the node.
+        at: usize,
+        /// Who was there.
+        was: Box<[u8]>,
+        /// Who is there.
+        is: Box<[u8]>,
+    },
 }
 
 impl fmt::Display for InvalidTable {
@@ -50,6 +96,36 @@ impl fmt::Display for InvalidTable {
             Self::TooManyPoints { points, max } => {
                 write!(f, "the ring has {points} points, must be at most {max}")
             }
+            Self::Size { size, max } => {
+                write!(f, "size is {size}, must be a prime from 3 to {max}")
+            }
+            Self::MoreNodesThanPlaces { nodes, size } => write!(
+                f,
+                "{nodes} nodes have a weight, must be at most one for each of the {size} places"
+            ),
+            Self::Capacity { capacity, max } => {
+                write!(f, "capacity is {capacity}, must be 1 to {max}")
+            }
+            Self::BeyondCapacity { nodes, capacity } => write!(
+                f,
+                "there are {nodes} nodes, must be at most the capacity of {capacity}"
+            ),
+            Self::Weighted {
+                at,
+                weight,
+                expected,
+            } => write!(
+                f,
+                "the weight of the node at {at} is {weight}, must be {expected} as in all: \
+                 this table knows no weights"
+            ),
+            Self::NotAtTheEnd { at, was, is } => write!(
+                f,
+                "the node at {at} is \"{}\", must be \"{}\": \
+                 only at the end may nodes come and go",
+                is.escape_ascii(),
+                was.escape_ascii()
+            ),
         }
     }
 }
@@ -61,3 +137,19 @@ impl fmt::Debug for InvalidTable {
 }
 
 impl Error for InvalidTable {}
+
+/// A [`LoadFactor`](crate::LoadFactor) that bounds nothing, or leaves no room.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InvalidLoadFactor(pub(crate) f64);
+
+impl fmt::Display for InvalidLoadFactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(factor) = self;
+        write!(
+            f,
+            "load factor is {factor:?}, must be more than 1 and at most 1000"
+        )
+    }
+}
+
+impl Error for InvalidLoadFactor {}

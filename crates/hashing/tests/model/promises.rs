@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use stanchion_hashing::{ConsistentHash, InvalidTable, Node, Rendezvous, Ring};
+use stanchion_hashing::{
+    Anchor, ConsistentHash, InvalidTable, Jump, Maglev, Node, Rendezvous, Ring,
+};
 
 use crate::nodes::{self, Named, and_one, hashes, some};
 
@@ -11,6 +13,10 @@ type Build<T> = fn(&[Node<'_>]) -> Result<T, InvalidTable>;
 
 const RING: Build<Ring> = Ring::new;
 const RENDEZVOUS: Build<Rendezvous> = Rendezvous::new;
+const MAGLEV: Build<Maglev> = |nodes| Maglev::with_size(nodes, 251);
+const ANCHOR: Build<Anchor> = |nodes| Anchor::new(nodes, 1 << 20);
+const SMALL_ANCHOR: Build<Anchor> = |nodes| Anchor::new(nodes, 20);
+const JUMP: Build<Jump> = Jump::new;
 
 fn table<T>(build: Build<T>, named: &[Named]) -> T {
     build(&nodes::of(named)).unwrap()
@@ -97,12 +103,27 @@ proptest! {
     fn owners_are_all_nodes_once(named in some(weights()), hashes in hashes()) {
         each_owner_once(&table(RING, &named), &named, &hashes);
         each_owner_once(&table(RENDEZVOUS, &named), &named, &hashes);
+        each_owner_once(&table(MAGLEV, &named), &named, &hashes);
+    }
+
+    #[test]
+    fn owners_are_all_nodes_once_without_weights(named in some(Just(1)), hashes in hashes()) {
+        each_owner_once(&table(SMALL_ANCHOR, &named), &named, &hashes);
+        each_owner_once(&table(JUMP, &named), &named, &hashes);
     }
 
     #[test]
     fn the_order_of_nodes_makes_no_difference(named in some(weights()), hashes in hashes()) {
         order_makes_no_difference(RING, &named, &hashes);
         order_makes_no_difference(RENDEZVOUS, &named, &hashes);
+        order_makes_no_difference(MAGLEV, &named, &hashes);
+    }
+
+    #[test]
+    fn the_order_of_the_first_nodes_makes_no_difference(
+        named in some(Just(1)), hashes in hashes(),
+    ) {
+        order_makes_no_difference(SMALL_ANCHOR, &named, &hashes);
     }
 
     #[test]
@@ -147,4 +168,7 @@ fn what_cannot_be_shared_out_is_refused_by_name() {
     }
     all(RING);
     all(RENDEZVOUS);
+    all(MAGLEV);
+    all(ANCHOR);
+    all(JUMP);
 }
