@@ -125,7 +125,8 @@ impl<G, A, R> BreakerLayer<G, ByResult, A, R> {
 
     /// Judges responses and errors by `classifier`; clones share it. What it defers to the end of
     /// the body is asked when that ends: with its trailers, when it breaks, or when it is dropped. A
-    /// trial lasts that long.
+    /// trial lasts that long; whether a call was slow is settled by its head, since how fast a body is
+    /// read is up to the caller.
     ///
     /// # Examples
     ///

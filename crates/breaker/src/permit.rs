@@ -31,6 +31,15 @@ impl<'a> Permit<'a> {
         Self { shared, token }
     }
 
+    /// Tells that the answer is there, and only the outcome is out: the rest of a body, say, which takes
+    /// as long as its reader does. Whether the call was slow is settled by now, and it no longer hangs.
+    ///
+    /// Dropped from then on, the permit of a call that was not slow is none of
+    /// [`CancelPolicy::FailureIfOlderThan`](crate::CancelPolicy::FailureIfOlderThan).
+    pub fn answered(&mut self) {
+        self.token = self.shared.answered(self.token);
+    }
+
     /// Tells how the call went. Of a call that began in another state it only goes to the metrics.
     #[inline(always)]
     pub fn record(self, outcome: Outcome) {
@@ -69,6 +78,19 @@ impl OwnedPermit {
             shared: None,
             token: Token::of_nothing(),
         }
+    }
+
+    /// As [`Permit::answered`].
+    pub fn answered(&mut self) {
+        if let Some(shared) = &self.shared {
+            self.token = shared.answered(self.token);
+        }
+    }
+
+    /// Whether the call is one of a half-open breaker's trials, which others may wait for.
+    #[must_use]
+    pub fn is_trial(&self) -> bool {
+        self.token.is_trial()
     }
 
     /// As [`Permit::record`].

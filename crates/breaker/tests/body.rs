@@ -7,11 +7,13 @@ use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Response};
 use http_body::{Body, Frame};
 use stanchion_breaker::{
-    Breaker, BreakerLayer, CancelPolicy, Config, HalfOpen, OpenTime, Rejected, State,
+    Breaker, BreakerLayer, CancelPolicy, Config, HalfOpen, OpenTime, Ratio, Rejected, SlowCalls,
+    State, Window,
 };
 use stanchion_core::{Classify, Clock, End, Outcome, Verdict};
 use tower::{Layer, ServiceExt, service_fn};
@@ -154,6 +156,42 @@ async fn a_trial_lasts_as_long_as_its_body() {
     again();
     let (..) = read(&breaker, &[Part::Data, Part::Break]).await;
     assert_eq!(breaker.state(), State::Open);
+}
+
+/// How fast a body is read is up to the caller: whoever reads slowly must not open the breaker, and
+/// whoever waits for the head must.
+#[tokio::test]
+async fn a_call_is_slow_by_its_head_and_not_by_who_reads_its_body() {
+    let second = Duration::from_secs(1);
+    let slow = SlowCalls::new(second, Ratio::ALL).unwrap();
+    let config = Config::new(Window::calls(4).unwrap());
+    let config = config.with_min_calls(1).unwrap();
+    for slow in [slow, slow.counting_in_flight()] {
+        let (clock, time) = Clock::manual();
+        let config = config.clone().with_slow_calls(slow).unwrap();
+        let config = config.with_cancel_policy(CancelPolicy::FailureIfOlderThan(second));
+        let breaker = Breaker::new(config).with_clock(clock);
+        let (_, body) = read(&breaker, &[Part::Data, Part::Hang]).await;
+        time.advance(10 * second);
+        assert_eq!(breaker.snapshot().hanging, 0);
+        drop(body);
+        assert_eq!(
+            breaker.snapshot().calls,
+            0,
+            "it was dropped, but not waited for"
+        );
+        let mut permit = breaker.try_acquire_owned().unwrap();
+        permit.answered();
+        time.advance(10 * second);
+        permit.record(Outcome::Success);
+        assert_eq!((breaker.snapshot().calls, breaker.snapshot().slow), (1, 0));
+
+        let mut permit = breaker.try_acquire().unwrap();
+        time.advance(2 * second);
+        permit.answered();
+        permit.record(Outcome::Success);
+        assert_eq!((breaker.snapshot().calls, breaker.snapshot().slow), (2, 1));
+    }
 }
 
 /// Dropped before its end, wherever that is: by the cancel policy, since the classifier says

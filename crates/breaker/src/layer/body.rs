@@ -52,7 +52,7 @@ where
         match verdict {
             Verdict::Known(outcome) => pending.settle(outcome),
             Verdict::AtEnd if over => pending.end(End::Complete(&())),
-            Verdict::AtEnd => {}
+            Verdict::AtEnd => pending.answered(),
         }
         Ok(result?.map(|body| JudgedBody {
             body,
@@ -93,6 +93,12 @@ impl<C, P: Record> Pending<C, P> {
     fn end(&mut self, end: End<'_>) {
         if self.call.is_some() {
             self.settle((self.at_end)(&self.classifier, end));
+        }
+    }
+
+    fn answered(&mut self) {
+        if let Some((permit, _)) = &mut self.call {
+            permit.answered();
         }
     }
 

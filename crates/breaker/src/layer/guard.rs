@@ -28,6 +28,9 @@ pub trait Guard<Req>: private::Sealed {
 
 /// A permit that comes back with an outcome. Sealed.
 pub trait Record: private::Sealed {
+    /// Takes in that only the outcome is out.
+    fn answered(&mut self);
+
     /// Takes in the outcome, and how long the dependency asked to be left alone.
     fn record(self, outcome: Outcome, retry_after: Option<Duration>);
 }
@@ -53,6 +56,10 @@ impl<Req> Guard<Req> for Breaker {
 }
 
 impl Record for OwnedPermit {
+    fn answered(&mut self) {
+        Self::answered(self);
+    }
+
     #[inline]
     fn record(self, outcome: Outcome, retry_after: Option<Duration>) {
         match retry_after {
@@ -73,6 +80,8 @@ impl<Req> Guard<Req> for Throttle {
 }
 
 impl Record for ThrottlePermit {
+    fn answered(&mut self) {}
+
     #[inline]
     fn record(self, outcome: Outcome, _retry_after: Option<Duration>) {
         self.record(outcome);

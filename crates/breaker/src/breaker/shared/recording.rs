@@ -112,6 +112,17 @@ impl Shared {
         }
     }
 
+    /// The call was answered, and only its outcome is out: settles whether it was slow, and no longer
+    /// counts it among those that may hang.
+    pub(crate) fn answered(&self, token: Token) -> Token {
+        if token.held() == Held::Place {
+            self.leave(token);
+        }
+        let slow = self.slow_after != NEVER && self.is_slow(token, self.clock.now());
+        let token = token.without_place();
+        if slow { token } else { token.never_slow() }
+    }
+
     fn leave(&self, token: Token) {
         if let Some(overdue) = &self.overdue {
             overdue.leave(token.generation(), token.started());

@@ -50,6 +50,25 @@ impl Token {
         }
     }
 
+    pub(crate) fn is_trial(self) -> bool {
+        self.held() == Held::Trial
+    }
+
+    /// Of a call that will not be slow, however late its outcome comes: it began after any moment.
+    pub(super) fn never_slow(self) -> Self {
+        Self {
+            high: u64::MAX,
+            ..self
+        }
+    }
+
+    pub(super) fn without_place(self) -> Self {
+        match self.held() {
+            Held::Place => Self::new(self.generation(), Held::Nothing, self.started()),
+            Held::Nothing | Held::Trial => self,
+        }
+    }
+
     /// Of no breaker.
     pub(crate) fn of_nothing() -> Self {
         Self::new(0, Held::Nothing, Instant::ZERO)
