@@ -1,15 +1,23 @@
-//! The breakers of endpoints and routes, as they run.
+//! The breakers and throttles of endpoints and routes, as they run.
+
+mod guards;
+mod layer;
+mod verdict;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode, header};
-use stanchion_breaker::{Breaker, InvalidConfig, Rejected};
-use stanchion_core::{Clock, Outcome};
+use stanchion_breaker::{Breaker, InvalidConfig, Throttle};
+use stanchion_core::Clock;
 
 use crate::config::{self, Config};
 use crate::exchange::Response;
 use crate::problem::Problem;
+use guards::Gate;
+pub(crate) use guards::{Admitted, Guards, Refusal};
+pub(crate) use layer::GuardsLayer;
+pub(crate) use verdict::{Pending, judge};
 
 /// The answer to a request that a breaker let not through.
 const OPEN: Problem = Problem::new(
@@ -18,11 +26,18 @@ const OPEN: Problem = Problem::new(
     "the server is given a rest, try again later",
 );
 
-/// The breakers of one configuration, by what they stand before.
-#[derive(Debug, Default)]
-pub(crate) struct Breakers(HashMap<Place, Guard>);
+/// The answer to a request that a throttle did not let through.
+const THROTTLED: Problem = Problem::new(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "throttle",
+    "the server takes only a part of the requests now, try again later",
+);
 
-/// What a breaker stands before.
+/// The breakers and throttles of one configuration, by what they stand before.
+#[derive(Debug, Default)]
+pub(crate) struct Breakers(HashMap<Place, Standing>);
+
+/// What a breaker or a throttle stands before.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Place {
     Endpoint {
@@ -48,15 +63,21 @@ impl Place {
     }
 }
 
-#[derive(Clone, Debug)]
-struct Guard {
-    config: config::Breaker,
-    breaker: Breaker,
+/// What stands in one place, with what it was made of.
+#[derive(Clone, Debug, Default)]
+struct Standing {
+    breaker: Option<(config::Breaker, Breaker)>,
+    throttle: Option<(config::Throttle, Throttle)>,
+    guards: Guards,
 }
 
+/// A trial's body may take this part of the time in which trials must be over, until it is taken for
+/// good: so the next sign of life comes early enough.
+const PATIENCE_PART: u32 = 4;
+
 impl Breakers {
-    /// The breakers of a configuration. Those whose place and numbers are as `before` stay as they
-    /// are; those with other numbers go on in their state.
+    /// The breakers and throttles of a configuration. Those whose place and numbers are as `before`
+    /// stay as they are; breakers with other numbers go on in their state.
     pub(crate) fn new(
         config: &Config,
         clock: &Clock,
@@ -64,78 +85,121 @@ impl Breakers {
     ) -> Result<Self, InvalidConfig> {
         let endpoints = config.upstreams.iter().flat_map(|upstream| {
             let endpoints = upstream.endpoints.iter();
-            endpoints.filter_map(|endpoint| {
+            endpoints.map(|endpoint| {
                 let place = Place::Endpoint {
                     upstream: upstream.name.clone(),
                     endpoint: endpoint.clone(),
                 };
-                Some((place, upstream.breaker.as_ref()?))
+                (place, &upstream.breaker, &upstream.throttle)
             })
         });
         let routes = config.routes.iter();
-        let routes = routes
-            .filter_map(|route| Some((Place::Route(route.id.clone()), route.breaker.as_ref()?)));
-        let guards = endpoints.chain(routes).map(|(place, config)| {
-            let kept = before.and_then(|before| before.0.get(&place));
-            let breaker = match kept {
-                Some(kept) if kept.config == *config => kept.breaker.clone(),
-                Some(kept) => kept.breaker.reconfigured(config.config()?),
-                None => Breaker::new(config.config()?).with_clock(clock.clone()),
-            };
-            let config = config.clone();
-            Ok((place, Guard { config, breaker }))
+        let routes = routes.map(|route| {
+            (
+                Place::Route(route.id.clone()),
+                &route.breaker,
+                &route.throttle,
+            )
         });
-        guards.collect::<Result<_, _>>().map(Self)
+        let guarded = endpoints
+            .chain(routes)
+            .filter(|(_, breaker, throttle)| breaker.is_some() || throttle.is_some());
+        let standing = guarded.map(|(place, breaker, throttle)| {
+            let kept = before.and_then(|before| before.0.get(&place));
+            let standing = Standing::new(breaker.as_ref(), throttle.as_ref(), clock, kept)?;
+            Ok((place, standing))
+        });
+        standing.collect::<Result<_, _>>().map(Self)
     }
 
-    pub(crate) fn endpoint(&self, upstream: &Arc<str>, endpoint: &Arc<str>) -> Option<Breaker> {
+    pub(crate) fn endpoint(&self, upstream: &Arc<str>, endpoint: &Arc<str>) -> Guards {
         self.find(&Place::Endpoint {
             upstream: upstream.clone(),
             endpoint: endpoint.clone(),
         })
     }
 
-    pub(crate) fn route(&self, id: &Arc<str>) -> Option<Breaker> {
+    pub(crate) fn route(&self, id: &Arc<str>) -> Guards {
         self.find(&Place::Route(id.clone()))
     }
 
-    fn find(&self, place: &Place) -> Option<Breaker> {
-        self.0.get(place).map(|guard| guard.breaker.clone())
+    fn find(&self, place: &Place) -> Guards {
+        let standing = self.0.get(place);
+        standing.map_or_else(Guards::default, |standing| standing.guards.clone())
     }
 
-    /// All of them, in the order of their names.
+    /// All breakers, in the order of their names.
     pub(crate) fn all(&self) -> Vec<(&Place, &Breaker)> {
-        let all = self.0.iter();
-        let mut all: Vec<_> = all.map(|(place, guard)| (place, &guard.breaker)).collect();
-        all.sort_unstable_by_key(|(place, _)| *place);
-        all
+        sorted(self.0.iter().filter_map(|(place, standing)| {
+            let (_, breaker) = standing.breaker.as_ref()?;
+            Some((place, breaker))
+        }))
+    }
+
+    /// All throttles, in the order of their names.
+    pub(crate) fn throttles(&self) -> Vec<(&Place, &Throttle)> {
+        sorted(self.0.iter().filter_map(|(place, standing)| {
+            let (_, throttle) = standing.throttle.as_ref()?;
+            Some((place, throttle))
+        }))
     }
 }
 
-/// What a response says of the server. It is judged by its head.
-pub(crate) fn outcome(status: StatusCode) -> Outcome {
-    match status {
-        StatusCode::SERVICE_UNAVAILABLE => Outcome::Overload,
-        status if status.is_server_error() => Outcome::Failure,
-        _ => Outcome::Success,
-    }
+fn sorted<'a, T>(all: impl Iterator<Item = (&'a Place, T)>) -> Vec<(&'a Place, T)> {
+    let mut all: Vec<_> = all.collect();
+    all.sort_unstable_by_key(|(place, _)| *place);
+    all
 }
 
-/// What a response says of all that a route leads to; what the gateway refuses because of the client
-/// says nothing.
-pub(crate) fn outcome_of(response: &Response) -> Outcome {
-    let (status, cause) = (response.status(), response.body().note().cause);
-    if cause.is_some() && status.is_client_error() {
-        Outcome::Ignore
-    } else {
-        outcome(status)
+impl Standing {
+    fn new(
+        breaker: Option<&config::Breaker>,
+        throttle: Option<&config::Throttle>,
+        clock: &Clock,
+        kept: Option<&Self>,
+    ) -> Result<Self, InvalidConfig> {
+        let kept_breaker = kept.and_then(|kept| kept.breaker.as_ref());
+        let breaker = breaker.map(|config| {
+            let breaker = match kept_breaker {
+                Some((old, kept)) if old == config => kept.clone(),
+                Some((_, kept)) => kept.reconfigured(config.config()?),
+                None => Breaker::new(config.config()?).with_clock(clock.clone()),
+            };
+            Ok((config.clone(), breaker))
+        });
+        let kept_throttle = kept.and_then(|kept| kept.throttle.as_ref());
+        let throttle = throttle.map(|config| {
+            let throttle = match kept_throttle {
+                Some((old, kept)) if old == config => kept.clone(),
+                _ => Throttle::new(config.config()?).with_clock(clock.clone()),
+            };
+            Ok((config.clone(), throttle))
+        });
+        let (breaker, throttle) = (breaker.transpose()?, throttle.transpose()?);
+        let guards = Guards {
+            breaker: breaker.as_ref().map(|(config, breaker)| Gate {
+                breaker: breaker.clone(),
+                clock: clock.clone(),
+                patience: config.trials_max_time / PATIENCE_PART,
+            }),
+            throttle: throttle.as_ref().map(|(_, throttle)| throttle.clone()),
+        };
+        Ok(Self {
+            breaker,
+            throttle,
+            guards,
+        })
     }
 }
 
 /// Answers the request of this id, which was not let through.
-pub(crate) fn refuse(rejected: &Rejected, id: &HeaderValue) -> Response {
-    let mut response = OPEN.response(id);
-    if let Some(after) = rejected.retry_after() {
+pub(crate) fn refuse(refusal: &Refusal, id: &HeaderValue) -> Response {
+    let problem = match refusal {
+        Refusal::Open(_) => OPEN,
+        Refusal::Throttled => THROTTLED,
+    };
+    let mut response = problem.response(id);
+    if let Some(after) = refusal.retry_after() {
         // Rounded up: whoever comes back then is not too early.
         let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
         let seconds = HeaderValue::from(seconds);
@@ -182,20 +246,6 @@ mod tests {
             }
             assert_eq!(open(breakers), 0);
             assert_eq!(open(&first), 0);
-        }
-    }
-
-    #[test]
-    fn a_server_is_judged_by_its_status() {
-        for (status, expected) in [
-            (200, Outcome::Success),
-            (404, Outcome::Success),
-            (429, Outcome::Success),
-            (500, Outcome::Failure),
-            (503, Outcome::Overload),
-            (504, Outcome::Failure),
-        ] {
-            assert_eq!(outcome(StatusCode::from_u16(status).unwrap()), expected);
         }
     }
 }

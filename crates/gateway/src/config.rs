@@ -10,6 +10,7 @@ mod running;
 mod show;
 mod source;
 mod text;
+mod throttle;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ pub use error::{ConfigError, Mistake, ReadError};
 pub(crate) use limit::{LIMITS_MAX, Limit, LimitBy, Outage, Redis, RedisLimit, Tier};
 pub(crate) use show::{missing_word, rate};
 pub(crate) use source::Source;
+pub(crate) use throttle::{Decimal, Throttle};
 
 /// The configuration of one gateway; clones copy.
 ///
@@ -182,6 +184,9 @@ pub(crate) struct Upstream {
     /// One for each endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) breaker: Option<Breaker>,
+    /// One for each endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) throttle: Option<Throttle>,
 }
 
 /// What the servers of an upstream speak.
@@ -235,6 +240,8 @@ pub(crate) struct Route {
     pub(crate) response_headers: FieldEdits,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) breaker: Option<Breaker>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) throttle: Option<Throttle>,
 }
 
 /// What metrics and the log call the route of requests that have none.

@@ -3,13 +3,11 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use stanchion_breaker::{Breaker, BreakerLayer, Rejected};
-use stanchion_core::Outcome;
 use tower::util::MapResponseLayer;
 use tower::{Service, ServiceBuilder, service_fn};
 
 use crate::body_limit::BodyLimitLayer;
-use crate::breaker;
+use crate::breaker::{Guards, GuardsLayer};
 use crate::config::{self, Telling};
 use crate::exchange::{Request, Response};
 use crate::forward;
@@ -35,8 +33,8 @@ pub(crate) fn gateway(
         let upstream = upstreams[config.upstream].clone();
         let recorder = worker.recorder(&config.id);
         let forwarded = snapshot.config.upstreams[config.upstream].forwarded;
-        let breaker = snapshot.breakers.route(&config.id);
-        route(config, limits, breaker, forwarded, recorder, upstream)
+        let guards = snapshot.breakers.route(&config.id);
+        route(config, limits, guards, forwarded, recorder, upstream)
     });
     let table = Table::new(&config.routes).with_encoded_slash(config.listen.encoded_slash);
     let unmatched = worker.recorder(&Arc::from(config::UNMATCHED));
@@ -50,21 +48,13 @@ pub(crate) fn gateway(
 fn route(
     config: &config::Route,
     limits: &[Limit],
-    breaker: Option<Breaker>,
+    guards: Guards,
     forwarded: Telling,
     recorder: Arc<Recorder>,
     upstream: Arc<Upstream>,
 ) -> impl GatewayService + use<> {
     let limits = (!limits.is_empty()).then(|| LimitsLayer::new(limits));
-    let breaker = breaker.map(|breaker| {
-        BreakerLayer::new(breaker)
-            .classify(|result: Result<&Response, &Infallible>| {
-                result.map_or(Outcome::Failure, breaker::outcome_of)
-            })
-            .respond_with(|rejected: &Rejected, request: Request| {
-                breaker::refuse(rejected, &request.body().origin().id)
-            })
-    });
+    let guards = (!guards.is_empty()).then(|| GuardsLayer::new(guards));
     let rewrite = Arc::new(Rewrite::new(config));
     let rewrites = rewrite.changes_responses().then(|| {
         let rewrite = rewrite.clone();
@@ -76,7 +66,7 @@ fn route(
         .option_layer(rewrites)
         .option_layer(limits)
         // Behind the limits: what they refuse is no request to the server.
-        .option_layer(breaker)
+        .option_layer(guards)
         .layer(BodyLimitLayer::new(config.bodies))
         .service(service_fn(move |mut request: Request| {
             forward::request(&mut request, forwarded);

@@ -15,10 +15,9 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use hyper::body::Incoming;
-use stanchion_breaker::{Breaker, OwnedPermit, Rejected};
 use stanchion_core::{Clock, Instant, Outcome};
 
-use crate::breaker::{self, Breakers};
+use crate::breaker::{self, Admitted, Breakers, Guards, Refusal};
 use crate::config;
 use crate::exchange::{Outbound, Request, Response};
 use crate::forward;
@@ -42,7 +41,7 @@ struct Endpoint {
     name: Arc<str>,
     connections: Connections,
     metrics: EndpointMetrics,
-    breaker: Option<Breaker>,
+    guards: Guards,
 }
 
 /// The connections to one endpoint, by what it speaks.
@@ -87,11 +86,11 @@ impl Upstream {
         before: Option<&Self>,
     ) -> Self {
         let endpoint = |name: &Arc<str>| {
-            let breaker = breakers.endpoint(&config.name, name);
+            let guards = breakers.endpoint(&config.name, name);
             let kept = before.and_then(|before| before.endpoint(name));
             if let Some(kept) = kept.filter(|kept| kept.connections.stay(config)) {
                 return Endpoint {
-                    breaker,
+                    guards,
                     ..kept.clone()
                 };
             }
@@ -109,7 +108,7 @@ impl Upstream {
                     }
                 },
                 metrics,
-                breaker,
+                guards,
             }
         };
         Self {
@@ -128,7 +127,7 @@ impl Upstream {
     ///
     /// A second try is made, once, only where nothing of the request was sent: at the next endpoint
     /// if none could be connected to, on a new connection if a kept one turned out to be closed.
-    /// Endpoints whose breaker is open are passed over.
+    /// Endpoints whose breaker or throttle refuses are passed over.
     pub(crate) fn send(
         self: &Arc<Self>,
         request: Request,
@@ -136,25 +135,25 @@ impl Upstream {
         let id = request.body().origin().id.clone();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let endpoint = self.at(turn);
-        let admitted = endpoint.admit();
-        let kept = match (&admitted, &endpoint.connections) {
+        let asked = endpoint.guards.admit();
+        let kept = match (&asked, &endpoint.connections) {
             (Ok(_), Connections::Http1(pool)) => pool.lease_kept(),
             _ => None,
         };
-        match (admitted, kept) {
-            (Ok(permit), Some(lease)) => {
+        match (asked, kept) {
+            (Ok(admitted), Some(lease)) => {
                 endpoint.metrics.requests.inc();
                 let answer = Box::pin(lease.send(request));
-                Sending::begun(self.clone(), turn, id, permit, answer)
+                Sending::begun(self.clone(), turn, id, admitted, answer)
             }
-            (admitted, _) => Sending::slowly(
+            (asked, _) => Sending::slowly(
                 self.clone(),
                 request,
                 Way {
                     turn,
                     connection: Connection::Kept,
                     second: false,
-                    admitted: Some(admitted),
+                    asked: Some(asked),
                 },
             ),
         }
@@ -173,22 +172,22 @@ impl Upstream {
             mut turn,
             mut connection,
             mut second,
-            mut admitted,
+            mut asked,
         } = way;
         let mut passed_over = PassedOver::default();
         loop {
             let endpoint = self.at(turn);
-            let permit = match admitted.take().unwrap_or_else(|| endpoint.admit()) {
-                Ok(permit) => permit,
-                Err(rejected) => {
-                    passed_over.add(rejected);
+            let admitted = match asked.take().unwrap_or_else(|| endpoint.guards.admit()) {
+                Ok(admitted) => admitted,
+                Err(refusal) => {
+                    passed_over.add(refusal);
                     if passed_over.count < self.endpoints.len() {
                         turn = turn.wrapping_add(1);
                         continue;
                     }
                     return match passed_over.failed {
                         Some((failure, endpoint)) => endpoint.problem(failure, &id),
-                        None => breaker::refuse(&passed_over.soonest(rejected), &id),
+                        None => breaker::refuse(&passed_over.soonest(refusal), &id),
                     };
                 }
             };
@@ -199,19 +198,23 @@ impl Upstream {
                         endpoint.metrics.requests.inc();
                         match lease.send(request).await {
                             Sent::Answered(response, lease) => {
-                                return endpoint.answered(permit, response, |incoming| {
+                                return endpoint.answered(admitted, response, |incoming| {
                                     Outbound::upstream(incoming, lease)
                                 });
                             }
                             Sent::Unsent(returned) if !second => {
-                                endpoint.unsent(permit);
+                                endpoint.unsent(admitted);
                                 request = returned;
                                 connection = Connection::New;
                                 second = true;
                                 continue;
                             }
-                            Sent::Unsent(_) => return endpoint.failed(permit, Failure::Stale, &id),
-                            Sent::Failed(failure) => return endpoint.failed(permit, failure, &id),
+                            Sent::Unsent(_) => {
+                                return endpoint.failed(admitted, Failure::Stale, &id);
+                            }
+                            Sent::Failed(failure) => {
+                                return endpoint.failed(admitted, failure, &id);
+                            }
                         }
                     }
                 },
@@ -221,12 +224,12 @@ impl Upstream {
                         endpoint.metrics.requests.inc();
                         match Box::pin(lease.send(request)).await {
                             (h2::Sent::Answered(response, held), _) => {
-                                return endpoint.answered(permit, response, |incoming| {
+                                return endpoint.answered(admitted, response, |incoming| {
                                     Outbound::stream(incoming, held)
                                 });
                             }
                             (h2::Sent::Unsent(returned), lease) if !second => {
-                                endpoint.unsent(permit);
+                                endpoint.unsent(admitted);
                                 request = returned;
                                 refused = lease;
                                 turn = turn.wrapping_add(1);
@@ -234,19 +237,19 @@ impl Upstream {
                                 continue;
                             }
                             (h2::Sent::Unsent(_), _) => {
-                                return endpoint.failed(permit, Failure::Stale, &id);
+                                return endpoint.failed(admitted, Failure::Stale, &id);
                             }
                             (h2::Sent::Failed(failure), _) => {
-                                return endpoint.failed(permit, failure, &id);
+                                return endpoint.failed(admitted, failure, &id);
                             }
                         }
                     }
                 },
             };
             if second || self.endpoints.len() == 1 {
-                return endpoint.failed(permit, no_connection, &id);
+                return endpoint.failed(admitted, no_connection, &id);
             }
-            judge(permit, no_connection.outcome());
+            admitted.record(no_connection.outcome());
             endpoint.metrics.failed(no_connection.cause());
             passed_over = PassedOver::after(no_connection, endpoint);
             turn = turn.wrapping_add(1);
@@ -265,9 +268,6 @@ impl Upstream {
     }
 }
 
-/// What a breaker says to a request, if there is one.
-type Admitted = Result<Option<OwnedPermit>, Rejected>;
-
 /// How far a request has come that is not sent yet.
 struct Way {
     /// Of the endpoint that is to be tried.
@@ -275,15 +275,15 @@ struct Way {
     connection: Connection,
     /// Whether this is the second try.
     second: bool,
-    /// What this endpoint's breaker says, if it was asked.
-    admitted: Option<Admitted>,
+    /// What this endpoint's guards say, if they were asked.
+    asked: Option<Result<Admitted, Refusal>>,
 }
 
 /// Endpoints that a request was kept from.
 #[derive(Default)]
 struct PassedOver<'a> {
     count: usize,
-    soonest: Option<Rejected>,
+    soonest: Option<Refusal>,
     /// What a try before failed of.
     failed: Option<(Failure, &'a Endpoint)>,
 }
@@ -296,52 +296,46 @@ impl<'a> PassedOver<'a> {
         }
     }
 
-    fn add(&mut self, rejected: Rejected) {
+    fn add(&mut self, refusal: Refusal) {
         self.count += 1;
-        self.soonest = Some(self.soonest(rejected));
+        self.soonest = Some(self.soonest(refusal));
     }
 
     /// Of this refusal and those before, the one that is over first.
-    fn soonest(&self, rejected: Rejected) -> Rejected {
-        let wait = |rejected: &Rejected| rejected.retry_after().unwrap_or(Duration::MAX);
+    fn soonest(&self, refusal: Refusal) -> Refusal {
+        let wait = |refusal: &Refusal| refusal.retry_after().unwrap_or(Duration::MAX);
         match self.soonest {
-            Some(soonest) if wait(&soonest) <= wait(&rejected) => soonest,
-            _ => rejected,
+            Some(soonest) if wait(&soonest) <= wait(&refusal) => soonest,
+            _ => refusal,
         }
     }
 }
 
 impl Endpoint {
-    /// Lets a request through, by the breaker if there is one.
-    fn admit(&self) -> Admitted {
-        let breaker = self.breaker.as_ref();
-        breaker.map(Breaker::try_acquire_owned).transpose()
-    }
-
-    /// What the client gets of a response from here.
+    /// What the client gets of a response from here, which is judged with it.
     fn answered(
         &self,
-        permit: Option<OwnedPermit>,
+        admitted: Admitted,
         response: http::Response<Incoming>,
         outbound: impl FnOnce(Incoming) -> Outbound,
     ) -> Response {
-        judge(permit, breaker::outcome(response.status()));
         let mut response = response.map(outbound);
         response.body_mut().note_mut().endpoint = Some(self.name.clone());
+        breaker::judge(admitted, &mut response);
         forward::response(&mut response);
         response
     }
 
     /// A request came back unsent, which says nothing of the endpoint but that it lets idle
     /// connections go.
-    fn unsent(&self, permit: Option<OwnedPermit>) {
-        judge(permit, Outcome::Ignore);
+    fn unsent(&self, admitted: Admitted) {
+        admitted.record(Outcome::Ignore);
         self.metrics.failed(Failure::Stale.cause());
     }
 
     /// The answer to a request that failed here, once that is counted.
-    fn failed(&self, permit: Option<OwnedPermit>, failure: Failure, id: &HeaderValue) -> Response {
-        judge(permit, failure.outcome());
+    fn failed(&self, admitted: Admitted, failure: Failure, id: &HeaderValue) -> Response {
+        admitted.record(failure.outcome());
         self.metrics.failed(failure.cause());
         self.problem(failure, id)
     }
@@ -350,12 +344,6 @@ impl Endpoint {
         let mut response = failure.problem().response(id);
         response.body_mut().note_mut().endpoint = Some(self.name.clone());
         response
-    }
-}
-
-fn judge(permit: Option<OwnedPermit>, outcome: Outcome) {
-    if let Some(permit) = permit {
-        permit.record(outcome);
     }
 }
 

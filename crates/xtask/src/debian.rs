@@ -22,6 +22,10 @@ pub(crate) const FOR_TESTS: &[Program] = &[
         package: "redis-server",
     },
     Program {
+        name: "nginx",
+        package: "nginx",
+    },
+    Program {
         name: "chromium",
         package: "chromium",
     },

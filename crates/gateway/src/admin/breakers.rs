@@ -1,8 +1,8 @@
-//! Shows the breakers, and changes one by hand.
+//! Shows the breakers and throttles, and changes a breaker by hand.
 
 use http::StatusCode;
 use serde::Serialize;
-use stanchion_breaker::{Breaker, Snapshot as Figures};
+use stanchion_breaker::{Breaker, Snapshot as Figures, Throttle};
 
 use super::answer::{self, Answer};
 use crate::breaker::Place;
@@ -11,6 +11,21 @@ use crate::snapshot::Snapshot;
 #[derive(Serialize)]
 struct All {
     breakers: Vec<Shown>,
+    throttles: Vec<ShownThrottle>,
+}
+
+#[derive(Serialize)]
+struct ShownThrottle {
+    /// `endpoint` or `route`.
+    kind: &'static str,
+    name: String,
+    /// In the window, with those that were refused.
+    requests: u64,
+    accepted: u64,
+    /// Of the next requests, the share that is refused.
+    rejection_probability: f64,
+    /// Ever.
+    rejected: u64,
 }
 
 #[derive(Serialize)]
@@ -45,9 +60,13 @@ const STATES: &str = "closed, open, half-open, forced-open, disabled, metrics-on
 
 pub(super) fn show(snapshot: &Snapshot) -> Answer {
     let all = snapshot.breakers.all().into_iter();
+    let throttles = snapshot.breakers.throttles().into_iter();
     answer::json(&All {
         breakers: all
             .map(|(place, breaker)| Shown::new(place, &breaker.snapshot()))
+            .collect(),
+        throttles: throttles
+            .map(|(place, throttle)| ShownThrottle::new(place, throttle))
             .collect(),
     })
 }
@@ -105,6 +124,20 @@ fn go(breaker: &Breaker, state: &str) -> Option<Result<(), String>> {
 fn wrong(given: &str, parameter: &str, allowed: &str) -> Answer {
     let detail = format!("{parameter}: {given:?} given, expected {allowed}");
     answer::problem(StatusCode::BAD_REQUEST, &detail)
+}
+
+impl ShownThrottle {
+    fn new(place: &Place, throttle: &Throttle) -> Self {
+        let now = throttle.snapshot();
+        Self {
+            kind: place.kind(),
+            name: place.name(),
+            requests: now.requests,
+            accepted: now.accepts,
+            rejection_probability: now.rejection_probability,
+            rejected: now.rejected_total,
+        }
+    }
 }
 
 impl Shown {

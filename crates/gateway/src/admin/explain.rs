@@ -100,6 +100,10 @@ pub(super) fn explain<'a>(config: &'a Config, question: Question) -> Explanation
             let does = "answers 503 while it is open".to_owned();
             steps.push(Step::new("breaker", None, does));
         }
+        if answer.is_none() && route.throttle.is_some() {
+            let does = "answers 503 to a share, while the server does not take all".to_owned();
+            steps.push(Step::new("throttle", None, does));
+        }
         if answer.is_none() {
             let forwarded = config.upstreams[route.upstream].forwarded;
             steps.push(Step::new("fields", None, fields(peer.trusted, forwarded)));
@@ -121,6 +125,9 @@ pub(super) fn explain<'a>(config: &'a Config, question: Question) -> Explanation
             let mut does = format!("sends to {} in turn", upstream.endpoints.join(", "));
             if upstream.breaker.is_some() {
                 does.push_str(", past those whose breaker is open");
+            }
+            if upstream.throttle.is_some() {
+                does.push_str(", and past a throttled one with a share");
             }
             steps.push(Step::new("upstream", Some(&upstream.name), does));
         }

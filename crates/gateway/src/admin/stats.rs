@@ -169,7 +169,8 @@ impl Stats {
             upstream: self.sources.routes[route].upstream.as_deref(),
             requests: last.routes[route].requests(),
             flow: Flow::new(&counted[route], seconds),
-            breaker: self.sources.routes[route].breaker(),
+            breaker: self.sources.routes[route].guards.state(),
+            throttled: self.sources.routes[route].guards.throttled(),
         };
         let rest = || {
             let mut sum = RouteReading::default();
@@ -183,6 +184,7 @@ impl Stats {
                     .sum(),
                 flow: Flow::new(&sum, seconds),
                 breaker: None,
+                throttled: None,
             }
         };
         Shown {
@@ -214,7 +216,8 @@ impl Stats {
                 connections: counts.connections,
                 requests: counts.requests,
                 failed: counts.failures,
-                breaker: source.breaker(),
+                breaker: source.guards.state(),
+                throttled: source.guards.throttled(),
             }
         };
         let rest = others.iter().map(|endpoint| one(*endpoint));
@@ -229,6 +232,7 @@ impl Stats {
                 requests: sum.requests + one.requests,
                 failed: sum.failed + one.failed,
                 breaker: None,
+                throttled: None,
             }),
             others: others.len(),
         }

@@ -49,6 +49,7 @@ pub(crate) struct Share(u32);
 
 impl Share {
     pub(crate) const HALF: Self = Self(500_000);
+    pub(crate) const ALL: Self = Self(1_000_000);
 
     /// `None` if it is not above 0 and at most 1.
     #[expect(
@@ -64,7 +65,7 @@ impl Share {
             .then_some(Self(millionths as u32))
     }
 
-    fn get(self) -> f64 {
+    pub(super) fn get(self) -> f64 {
         f64::from(self.0) / 1e6
     }
 }

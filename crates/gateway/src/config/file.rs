@@ -3,6 +3,7 @@
 mod breakers;
 mod limits;
 mod routes;
+mod throttles;
 mod values;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use super::{
 use breakers::BreakerTable;
 use limits::{Known, RedisTable, TierTable};
 use routes::RouteTable;
+use throttles::ThrottleTable;
 
 type Written<T> = Spanned<Text<T>>;
 
@@ -100,6 +102,7 @@ struct UpstreamTable {
     idle_max: Option<Spanned<usize>>,
     idle_timeout: Option<Written<Duration>>,
     breaker: Option<Spanned<BreakerTable>>,
+    throttle: Option<Spanned<ThrottleTable>>,
 }
 
 pub(super) fn read(text: &str) -> Result<Config, ConfigError> {
@@ -263,6 +266,7 @@ impl Reader<'_> {
             idle_max: self.number(table.idle_max, idle_max, 0..=connections_max),
             idle_timeout: self.duration(table.idle_timeout, 30 * SECOND, WAIT),
             breaker: self.breaker(table.breaker),
+            throttle: self.throttle(table.throttle),
         }
     }
 }

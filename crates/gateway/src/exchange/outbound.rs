@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use crate::breaker;
 use crate::connection::{Activity, Stream};
 use crate::hop_by_hop;
 use crate::record::Record;
@@ -26,6 +27,8 @@ struct Parts {
     note: Note,
     record: Option<Record>,
     client: Option<Client>,
+    /// Of the breakers that let the request through: of the endpoint, and of the route.
+    verdicts: Vec<breaker::Pending>,
 }
 
 /// Who is told how far the client took the response.
@@ -100,6 +103,7 @@ impl Outbound {
             note: Note::default(),
             record: None,
             client: None,
+            verdicts: Vec::new(),
         }))
     }
 
@@ -114,6 +118,14 @@ impl Outbound {
     /// Has `record` closed when the body ends.
     pub(crate) fn recorded_by(&mut self, record: Record) {
         self.0.record = Some(record);
+    }
+
+    /// Has the server judged when the body ends; at once if it has.
+    pub(crate) fn judged_at_end(&mut self, verdict: breaker::Pending) {
+        self.0.verdicts.push(verdict);
+        if self.is_end_stream() {
+            self.judge(|verdict| verdict.complete(None));
+        }
     }
 
     /// Has the client's connection told when the body ends.
@@ -155,6 +167,25 @@ impl Outbound {
                 }
             }
             Content::Stream { held, .. } => *held = None,
+        }
+    }
+
+    fn judge(&mut self, mut tell: impl FnMut(breaker::Pending)) {
+        self.0.verdicts.drain(..).for_each(&mut tell);
+    }
+
+    /// Judges by what came of the body.
+    fn judge_by(&mut self, frame: &Frame<Bytes>) {
+        if self.0.verdicts.is_empty() {
+            return;
+        }
+        if let Some(trailers) = frame.trailers_ref() {
+            self.judge(|verdict| verdict.complete(Some(trailers)));
+        } else if self.is_end_stream() {
+            self.judge(|verdict| verdict.complete(None));
+        } else {
+            let due = self.0.verdicts.extract_if(.., |verdict| verdict.is_due());
+            due.for_each(breaker::Pending::good);
         }
     }
 
@@ -208,13 +239,18 @@ impl Body for Outbound {
                     record.sent(data.len());
                 }
                 this.give_back_if_ended();
+                this.judge_by(frame);
                 if let Some(Client::Stream(stream)) = &this.0.client {
                     stream.body_given(frame.data_ref().map_or(0, Bytes::len));
                 }
             }
-            Some(Err(_)) => this.end(Ending::CutByUpstream),
+            Some(Err(_)) => {
+                this.judge(breaker::Pending::broken);
+                this.end(Ending::CutByUpstream);
+            }
             None => {
                 this.give_back();
+                this.judge(|verdict| verdict.complete(None));
                 this.end(Ending::Complete);
             }
         }
@@ -256,6 +292,7 @@ impl Drop for Outbound {
         // hyper takes no more than it needs: nothing at all for HEAD, nor the end of a body whose
         // length it knows.
         if matches!(self.0.content, Content::Full(_)) || self.is_end_stream() {
+            self.judge(|verdict| verdict.complete(None));
             self.end(Ending::Complete);
         }
         if let Some(Client::Connection(activity)) = &self.0.client {

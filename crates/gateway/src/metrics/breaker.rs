@@ -1,4 +1,6 @@
-//! What the breakers say of themselves, read when somebody asks for metrics.
+//! What the breakers and throttles say of themselves, read when somebody asks for metrics.
+
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -9,13 +11,15 @@ use stanchion_breaker::State;
 use super::labels::BreakerLabels;
 use crate::breaker::Breakers;
 
-/// The families of metrics of breakers; clones share.
+/// The families of metrics of breakers and throttles; clones share.
 #[derive(Clone, Default)]
 pub(super) struct BreakerMetrics {
     state: Family<BreakerLabels, Gauge>,
     rejected: Family<BreakerLabels, Counter>,
     failed: Family<BreakerLabels, Counter>,
     slow: Family<BreakerLabels, Counter>,
+    throttled: Family<BreakerLabels, Counter>,
+    throttle_share: Family<BreakerLabels, Gauge<f64, AtomicU64>>,
 }
 
 impl BreakerMetrics {
@@ -40,6 +44,16 @@ impl BreakerMetrics {
             "Requests that were slow and counted for a breaker",
             self.slow.clone(),
         );
+        registry.register(
+            "throttle_rejected",
+            "Requests that a throttle did not let through",
+            self.throttled.clone(),
+        );
+        registry.register(
+            "throttle_rejection_ratio",
+            "The share of requests that a throttle refuses, 0 to 1",
+            self.throttle_share.clone(),
+        );
     }
 
     /// Takes the figures of these breakers, and forgets those of others.
@@ -48,6 +62,20 @@ impl BreakerMetrics {
         self.rejected.clear();
         self.failed.clear();
         self.slow.clear();
+        self.throttled.clear();
+        self.throttle_share.clear();
+        for (place, throttle) in breakers.throttles() {
+            let labels = BreakerLabels {
+                kind: place.kind(),
+                name: place.name(),
+            };
+            let now = throttle.snapshot();
+            let share = self.throttle_share.get_or_create(&labels);
+            share.set(now.rejection_probability);
+            drop(share);
+            let rejected = self.throttled.get_or_create(&labels);
+            rejected.inc_by(now.rejected_total);
+        }
         for (place, breaker) in breakers.all() {
             let labels = BreakerLabels {
                 kind: place.kind(),

@@ -157,6 +157,7 @@ mod tests {
             request_headers: FieldEdits::default(),
             response_headers: FieldEdits::default(),
             breaker: None,
+            throttle: None,
             bodies: BodyLimits {
                 bytes_max: 0,
                 rate_min: 0,

@@ -1,14 +1,15 @@
 use std::convert::Infallible;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::HeaderValue;
-use stanchion_breaker::OwnedPermit;
 
 use super::lease::Sent;
 use super::{Connection, Upstream, Way};
+use crate::breaker::Admitted;
 use crate::exchange::{Outbound, Request, Response};
 
 /// A request on its way to an endpoint and back.
@@ -24,7 +25,7 @@ enum State<F> {
         upstream: Arc<Upstream>,
         turn: usize,
         id: HeaderValue,
-        permit: Option<OwnedPermit>,
+        admitted: Admitted,
         answer: Pin<Box<F>>,
     },
     Slowly(Pin<Box<dyn Future<Output = Response> + Send>>),
@@ -37,14 +38,14 @@ impl<F> Sending<F> {
         upstream: Arc<Upstream>,
         turn: usize,
         id: HeaderValue,
-        permit: Option<OwnedPermit>,
+        admitted: Admitted,
         answer: Pin<Box<F>>,
     ) -> Self {
         Self(State::Begun {
             upstream,
             turn,
             id,
-            permit,
+            admitted,
             answer,
         })
     }
@@ -63,22 +64,22 @@ impl<F: Future<Output = Sent>> Future for Sending<F> {
             upstream,
             turn,
             id,
-            permit,
+            admitted,
             answer,
         } = &mut this.0
         {
             let sent = ready!(answer.as_mut().poll(cx));
             let endpoint = upstream.at(*turn);
-            let permit = permit.take();
+            let admitted = mem::take(admitted);
             let response = match sent {
                 Sent::Answered(response, lease) => {
-                    endpoint.answered(permit, response, |incoming| {
+                    endpoint.answered(admitted, response, |incoming| {
                         Outbound::upstream(incoming, lease)
                     })
                 }
-                Sent::Failed(failure) => endpoint.failed(permit, failure, id),
+                Sent::Failed(failure) => endpoint.failed(admitted, failure, id),
                 Sent::Unsent(request) => {
-                    endpoint.unsent(permit);
+                    endpoint.unsent(admitted);
                     *this = Self::slowly(
                         upstream.clone(),
                         request,
@@ -86,7 +87,7 @@ impl<F: Future<Output = Sent>> Future for Sending<F> {
                             turn: *turn,
                             connection: Connection::New,
                             second: true,
-                            admitted: None,
+                            asked: None,
                         },
                     );
                     return self.poll(cx);

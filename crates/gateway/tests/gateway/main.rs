@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod http2;
+mod nginx;
 mod origin2;
 mod setup;
 mod wire;

@@ -320,6 +320,7 @@ fn the_example_tells_the_defaults() {
         "instances",
         "lease",
         "breaker",
+        "throttle",
     ];
     assert_eq!(read(&uncommented(&without)), read(EXAMPLE));
 }

@@ -220,13 +220,20 @@
   }
   const graded = (value, kind) => "n" + (value > 0 ? " " + kind : " zero");
 
+  const open = (guards) => guards.breaker && guards.breaker !== "closed";
+  // What the breaker or the throttle of a route or an endpoint does now, if it does anything.
+  function guarded(guards) {
+    if (open(guards)) return `breaker ${guards.breaker}`;
+    return guards.throttled > 0 ? `throttled ${Math.ceil(guards.throttled * 100)} %` : "";
+  }
   function showRoutes() {
     // Bars are as long as the busiest route's.
     const busiest = Math.max(...stats.routes.shown.map((r) => r.rps), 0);
     rows("routes", stats.routes, (r) => r.id, (row, r, name) => {
       const admitted = Math.max(0, r.rps - r.refused);
       row.classList.toggle("quiet", r.rps === 0);
-      cell(row, 0, "", name ?? (r.breaker && r.breaker !== "closed" ? `${r.id} (breaker ${r.breaker})` : r.id));
+      const state = guarded(r);
+      cell(row, 0, "", name ?? (state ? `${r.id} (${state})` : r.id));
       cell(row, 1, "text wide", r.upstream ?? "");
       bar(cell(row, 2, "mix"), LAYERS.map((l) => ({ color: l.color, value: l.of(r) })), Math.max(busiest, r.rps));
       cell(row, 3, graded(admitted, ""), rate(admitted));
@@ -244,9 +251,9 @@
       const quiet = e.rps === 0 && e.failures === 0;
       row.classList.toggle("quiet", quiet);
       const title = cell(row, 0, "", name ?? e.endpoint);
-      const guarded = !name && e.breaker && e.breaker !== "closed";
+      const held = name ? "" : guarded(e);
       // Where the last column has no room.
-      if (guarded) title.dataset.state = `breaker ${e.breaker}`;
+      if (held) title.dataset.state = held;
       else delete title.dataset.state;
       cell(row, 1, "text wide", e.upstream);
       bar(cell(row, 2, "mix"), [{ color: "load", value: e.rps }], Math.max(busiest, e.rps));
@@ -255,7 +262,7 @@
       cell(row, 5, graded(e.connections, ""), count(e.connections));
       cell(row, 6, "n wide", count(e.requests));
       cell(row, 7, graded(e.failed, "") + " wide", count(e.failed));
-      const state = guarded ? [`breaker ${e.breaker}`, e.breaker === "half-open" ? "limited" : "server"]
+      const state = held ? [held, !open(e) || e.breaker === "half-open" ? "limited" : "server"]
         : e.failures > 0 ? ["failing", "server"] : quiet ? ["idle", ""] : ["in use", "ok"];
       const mark = cell(row, 8, "text wide");
       const sign = mark.firstElementChild ?? make("span", mark);

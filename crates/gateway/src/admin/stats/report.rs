@@ -106,6 +106,9 @@ pub(super) struct Route<'a> {
     pub(super) flow: Flow,
     /// The state of its breaker, if it has one.
     pub(super) breaker: Option<String>,
+    /// The share of requests that its throttle refuses, if it has one.
+    #[serde(serialize_with = "maybe_short")]
+    pub(super) throttled: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -124,6 +127,9 @@ pub(super) struct Endpoint<'a> {
     pub(super) failed: u64,
     /// The state of its breaker, if it has one.
     pub(super) breaker: Option<String>,
+    /// The share of requests that its throttle refuses, if it has one.
+    #[serde(serialize_with = "maybe_short")]
+    pub(super) throttled: Option<f64>,
 }
 
 impl Flow {

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use stanchion_breaker::Breaker;
-
-use crate::breaker::Breakers;
+use crate::breaker::{Breakers, Guards};
 use crate::config::{self, Config};
 use crate::metrics::{
     BUCKETS, EndpointCounts, EndpointMetrics, LimitMetrics, Metrics, RouteMetrics, STATUSES,
@@ -22,14 +20,14 @@ pub(super) struct RouteSource {
     pub(super) upstream: Option<Arc<str>>,
     metrics: Arc<RouteMetrics>,
     refused: Vec<LimitMetrics>,
-    breaker: Option<Breaker>,
+    pub(super) guards: Guards,
 }
 
 pub(super) struct EndpointSource {
     pub(super) upstream: Arc<str>,
     pub(super) endpoint: Arc<str>,
     metrics: EndpointMetrics,
-    breaker: Option<Breaker>,
+    pub(super) guards: Guards,
 }
 
 /// What the counters of one route say, or the difference of two readings.
@@ -52,14 +50,14 @@ impl Sources {
                 .iter()
                 .map(|limit| metrics.limit(&route.id, &limit.name))
                 .collect(),
-            breaker: breakers.route(&route.id),
+            guards: breakers.route(&route.id),
         });
         let unmatched = RouteSource {
             id: config::UNMATCHED.into(),
             upstream: None,
             metrics: metrics.route(config::UNMATCHED),
             refused: Vec::new(),
-            breaker: None,
+            guards: Guards::default(),
         };
         let endpoints = config.upstreams.iter().flat_map(|upstream| {
             let endpoints = upstream.endpoints.iter();
@@ -67,7 +65,7 @@ impl Sources {
                 upstream: upstream.name.clone(),
                 endpoint: endpoint.clone(),
                 metrics: metrics.endpoint(&upstream.name, endpoint),
-                breaker: breakers.endpoint(&upstream.name, endpoint),
+                guards: breakers.endpoint(&upstream.name, endpoint),
             })
         });
         Self {
@@ -78,13 +76,6 @@ impl Sources {
 }
 
 impl RouteSource {
-    /// The state of the breaker, if there is one.
-    pub(super) fn breaker(&self) -> Option<String> {
-        self.breaker
-            .as_ref()
-            .map(|breaker| breaker.state().to_string())
-    }
-
     pub(super) fn read(&self) -> RouteReading {
         let counts = self.metrics.counts();
         RouteReading {
@@ -97,13 +88,6 @@ impl RouteSource {
 }
 
 impl EndpointSource {
-    /// The state of the breaker, if there is one.
-    pub(super) fn breaker(&self) -> Option<String> {
-        self.breaker
-            .as_ref()
-            .map(|breaker| breaker.state().to_string())
-    }
-
     pub(super) fn read(&self) -> EndpointCounts {
         self.metrics.counts()
     }

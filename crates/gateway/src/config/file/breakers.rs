@@ -29,7 +29,8 @@ pub(super) struct BreakerTable {
 }
 
 const CALLS: RangeInclusive<usize> = 1..=1_000_000;
-const SPANS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(86_400);
+pub(super) const SPANS: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(86_400);
 const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
 const RAMPS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400);
 const WINDOW: u32 = 100;
@@ -50,11 +51,11 @@ impl Reader<'_> {
             BreakerWindow::Time(_) => *CALLS.end(),
         };
         let open = self.duration(table.open, 5 * SECOND, TIMES);
-        let slow_rate = self.share(table.slow_rate);
+        let slow_rate = self.share(table.slow_rate, Share::HALF);
         let breaker = Breaker {
             window,
             min_calls: self.calls(table.min_calls, fits, 1..=most),
-            failure_rate: self.share(table.failure_rate),
+            failure_rate: self.share(table.failure_rate, Share::HALF),
             consecutive_failures: table
                 .consecutive_failures
                 .and_then(|failures| NonZeroU32::new(self.calls(Some(failures), 1, 1..=1_000_000))),
@@ -103,16 +104,16 @@ impl Reader<'_> {
         u32::try_from(calls).unwrap_or(u32::MAX)
     }
 
-    fn share(&mut self, given: Option<Spanned<f64>>) -> Share {
+    pub(super) fn share(&mut self, given: Option<Spanned<f64>>, default: Share) -> Share {
         let Some(given) = given else {
-            return Share::HALF;
+            return default;
         };
         let span: Range<usize> = given.span();
         let value = given.into_inner();
         Share::new(value).unwrap_or_else(|| {
             let message = format!("{value} given, more than 0 and at most 1 is allowed");
             self.mistake(&span, message);
-            Share::HALF
+            default
         })
     }
 }

@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use super::breakers::BreakerTable;
 use super::limits::{Known, LimitTable};
+use super::throttles::ThrottleTable;
 use super::values::listed;
 use super::{Reader, Written};
 use crate::config::edits::{self, EDITS_MAX, EditsTable, FieldEdits};
@@ -27,6 +28,7 @@ pub(super) struct RouteTable {
     request_headers: Option<Spanned<EditsTable>>,
     response_headers: Option<Spanned<EditsTable>>,
     breaker: Option<Spanned<BreakerTable>>,
+    throttle: Option<Spanned<ThrottleTable>>,
     #[serde(default)]
     limit: Vec<Spanned<LimitTable>>,
 }
@@ -77,6 +79,7 @@ impl Reader<'_> {
                 request_headers: self.edits(table.request_headers),
                 response_headers: self.edits(table.response_headers),
                 breaker: self.breaker(table.breaker),
+                throttle: self.throttle(table.throttle),
                 path_prefix,
                 upstream: upstream.unwrap_or(0),
                 bodies: self.bodies(table.body_bytes_max, table.body_rate_min, bodies),
