@@ -24,6 +24,7 @@ mod case;
 mod counting_on_demand;
 mod effort;
 mod fence;
+pub mod fleet;
 mod machine;
 mod measure;
 mod options;
