@@ -5,11 +5,15 @@
 //! allocates nothing. Own policies implement the two traits.
 
 mod invalid;
+mod least_connections;
+mod load;
 mod p2c;
 mod peak_ewma;
 mod random;
 mod round_robin;
 mod sample;
+mod weighted_least_connections;
+mod weighted_round_robin;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,10 +25,13 @@ use crate::node::{Node, Timing};
 use crate::{Draw, EndpointId, Health, Picked};
 
 pub use invalid::InvalidPolicy;
+pub use least_connections::LeastConnections;
 pub use p2c::P2c;
 pub use peak_ewma::PeakEwma;
 pub use random::Random;
 pub use round_robin::RoundRobin;
+pub use weighted_least_connections::WeightedLeastConnections;
+pub use weighted_round_robin::WeightedRoundRobin;
 
 /// How to choose among endpoints.
 pub trait Policy<A>: fmt::Debug + Send + Sync {

@@ -1,5 +1,6 @@
 use crate::Draw;
 
+use super::load::{Load, least};
 use super::sample::Sampler;
 use super::{Choice, InvalidPolicy, Member, Policy, Table};
 
@@ -85,7 +86,7 @@ pub(super) fn best<A, L: PartialOrd>(
     let members = choice.members();
     let count = members.len();
     if count <= SCAN_MAX.max(choices) {
-        return least(members, choice.draw.below(count), load);
+        return least(members, &mut choice.draw, load);
     }
     let (mut best, second) = sampler.draw_two(&mut choice.draw);
     let mut least = load(members.get(best)?);
@@ -101,57 +102,4 @@ pub(super) fn best<A, L: PartialOrd>(
         compare(sampler.draw(&mut choice.draw))?;
     }
     Some(best)
-}
-
-/// The member with the least load of all. Ties go to the first from `start` on, so that no endpoint
-/// is preferred.
-#[inline]
-pub(super) fn least<A, L: PartialOrd>(
-    members: &[Member<A>],
-    start: usize,
-    load: impl Fn(&Member<A>) -> L,
-) -> Option<usize> {
-    let (before, after) = members.split_at_checked(start)?;
-    let indices = (start..).zip(after).chain((0..).zip(before));
-    let mut loads = indices.map(|(index, member)| (index, load(member)));
-    let first = loads.next()?;
-    let (index, _) = loads.fold(
-        first,
-        |best, other| {
-            if other.1 < best.1 { other } else { best }
-        },
-    );
-    Some(index)
-}
-
-/// What an endpoint would have to do with one call more, for its weight.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Load {
-    calls: u64,
-    weight: u64,
-}
-
-impl Load {
-    #[inline]
-    pub(super) fn of<A>(member: &Member<A>) -> Self {
-        Self {
-            calls: u64::from(member.in_flight()) + 1,
-            weight: u64::from(member.weight()),
-        }
-    }
-}
-
-impl PartialEq for Load {
-    fn eq(&self, other: &Self) -> bool {
-        self.partial_cmp(other) == Some(std::cmp::Ordering::Equal)
-    }
-}
-
-impl PartialOrd for Load {
-    /// Compares the quotients without dividing. A call count and a weight have 32 bits and 1.
-    #[inline]
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        let here = self.calls * other.weight;
-        Some(here.cmp(&(other.calls * self.weight)))
-    }
 }

@@ -3,7 +3,7 @@ use crate::sync::{AtomicU64, Ordering, Padded};
 
 use super::{Choice, Member, Policy, Table};
 
-/// Each in turn, whatever its weight.
+/// Each in turn, whatever its weight: [`WeightedRoundRobin`](super::WeightedRoundRobin) heeds those.
 ///
 /// Begins anywhere, so that processes that start together do not all begin with the same endpoint;
 /// and again after each change of the group.

@@ -4,7 +4,9 @@ use std::num::NonZeroU32;
 
 use proptest::prelude::*;
 use stanchion_core::Outcome;
-use stanchion_lb::policy::{P2c, PeakEwma, Policy, Random, RoundRobin};
+use stanchion_lb::policy::{
+    LeastConnections, P2c, PeakEwma, Policy, Random, RoundRobin, WeightedRoundRobin,
+};
 use stanchion_lb::{Balancer, Config, Endpoint, Health, Mark, PickContext, Picked, Unavailable};
 
 use crate::fleet::{marks, name};
@@ -296,11 +298,21 @@ fn check(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn round_robin_lives(steps in steps()) {
         live(RoundRobin::new(), steps)?;
+    }
+
+    #[test]
+    fn weighted_round_robin_lives(steps in steps()) {
+        live(WeightedRoundRobin::new(), steps)?;
+    }
+
+    #[test]
+    fn least_connections_lives(steps in steps()) {
+        live(LeastConnections::new(), steps)?;
     }
 
     #[test]

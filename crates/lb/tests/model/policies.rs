@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 use stanchion_core::{Clock, Outcome};
-use stanchion_lb::policy::{P2c, PeakEwma, Random, RoundRobin};
+use stanchion_lb::policy::{
+    LeastConnections, P2c, PeakEwma, Random, RoundRobin, WeightedLeastConnections,
+    WeightedRoundRobin,
+};
 use stanchion_lb::{Balancer, Endpoint, PickContext, Picked};
 
 use crate::fleet::{balancer, name};
@@ -58,6 +61,42 @@ proptest! {
         for _ in 0..8 {
             let picked = balancer.pick(&PickContext::new()).unwrap();
             prop_assert_eq!(load(*picked.address()), least);
+        }
+    }
+
+    #[test]
+    fn weighted_round_robin_gives_each_its_share_of_a_round(
+        weights in proptest::collection::vec(1u16..20, 1..10), factor in 1u16..100,
+    ) {
+        let scaled = weights.iter().map(|weight| weight * factor);
+        let balancer = balancer(WeightedRoundRobin::new(), scaled);
+        let round: usize = weights.iter().copied().map(usize::from).sum();
+        let counts = counts(&places(&balancer, round), weights.len());
+        let shares: Vec<usize> = weights.iter().copied().map(usize::from).collect();
+        prop_assert_eq!(counts, shares);
+    }
+
+    #[test]
+    fn least_connections_is_an_argmin(
+        loads in proptest::collection::vec((0usize..5, 1u16..4), 1..=12),
+    ) {
+        let in_flight: Vec<usize> = loads.iter().map(|load| load.0).collect();
+        let weighted = |place: usize| (in_flight[place] as u64 + 1) * 840 / u64::from(loads[place].1);
+        let plain = |place: usize| in_flight[place] as u64;
+        let weights = || loads.iter().map(|load| load.1);
+        let by_calls = balancer(LeastConnections::new(), weights());
+        let by_weight = balancer(WeightedLeastConnections::new(), weights());
+        let loads_by: [&dyn Fn(usize) -> u64; 2] = [&plain, &weighted];
+        for (balancer, load) in [by_calls, by_weight].into_iter().zip(loads_by) {
+            let _held = hold(&balancer, &in_flight);
+            let least = (0..loads.len()).map(load).min().unwrap();
+            let mut seen = vec![false; loads.len()];
+            for place in places(&balancer, 600) {
+                prop_assert_eq!(load(place), least);
+                seen[place] = true;
+            }
+            // Of up to 12 that tie, 600 picks miss one with a chance of 1e-22.
+            prop_assert!((0..loads.len()).all(|place| load(place) > least || seen[place]));
         }
     }
 
@@ -189,4 +228,27 @@ fn a_new_endpoint_begins_with_the_median_of_the_others() {
     balancer.update(endpoints(4)).unwrap();
     let new = balancer.snapshot().endpoints[3].latency.unwrap();
     assert!((19..=20).contains(&new.as_millis()), "{new:?}");
+}
+
+/// Above 65,536 turns in a round the order is another, the shares are not.
+#[test]
+fn weighted_round_robin_holds_its_shares_where_rounds_are_long() {
+    let weights = [60_001u16, 30_001, 7_001];
+    let balancer = balancer(WeightedRoundRobin::new(), weights);
+    let counts = counts(&places(&balancer, 97_003), 3);
+    for (count, weight) in counts.iter().zip(weights) {
+        assert!(count.abs_diff(usize::from(weight)) < 300, "{counts:?}");
+    }
+}
+
+/// One in a thousand has nearly all of the weight, so nearly no candidate is taken.
+#[test]
+fn weighted_round_robin_holds_its_shares_where_weights_are_extreme() {
+    let mut weights = vec![1u16; 1000];
+    weights[10] = u16::MAX;
+    let balancer = balancer(WeightedRoundRobin::new(), weights);
+    let counts = counts(&places(&balancer, 20_000), 1000);
+    // 300 expected for the others together; 6 standard deviations are 103.
+    let others = 20_000 - counts[10];
+    assert!((197..403).contains(&others), "{others}");
 }
