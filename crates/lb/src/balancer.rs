@@ -141,6 +141,12 @@ impl<A> Balancer<A> {
         self.shared.set_config(config);
     }
 
+    /// The clock that it reads.
+    #[cfg(feature = "tower")]
+    pub(crate) fn clock(&self) -> &Clock {
+        self.shared.clock()
+    }
+
     /// All endpoints and levels in plain numbers.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {

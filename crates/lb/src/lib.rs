@@ -1,6 +1,9 @@
-#![doc = include_str!("../README.md")]
+// Its examples, which are tests, need the features that they show.
+#![cfg_attr(any(feature = "tower", not(doctest)), doc = include_str!("../README.md"))]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "tower")]
+mod balance;
 mod balancer;
 mod config;
 mod draw;
@@ -15,6 +18,14 @@ pub mod policy;
 mod sync;
 mod unavailable;
 
+#[cfg(feature = "tower")]
+pub use balance::{
+    Answer, Anywhere, Backend, Balance, BoxError, ByAffinity, ByHash, ByResult, Classified,
+    Connect, Connecting, Fail, FromBackend, Judge, Patience, Rejected, RespondWith, ResponseFuture,
+    RetryAfter, Route,
+};
+#[cfg(feature = "http")]
+pub use balance::{AtEnd, JudgedBody};
 pub use balancer::{Balancer, EndpointSnapshot, LevelSnapshot, Snapshot, Updated};
 pub use config::{Config, InvalidConfig};
 pub use draw::Draw;

@@ -51,6 +51,11 @@ impl<A> Picked<A> {
         self.node.attributes.load_full()
     }
 
+    #[cfg(feature = "tower")]
+    pub(crate) fn set_retry_after(&mut self, retry_after: Option<Duration>) {
+        self.retry_after = retry_after.unwrap_or_default();
+    }
+
     /// Ends the call, and tells how it went.
     ///
     /// What never reached the endpoint, such as a breaker's refusal, is [`Outcome::Ignore`].

@@ -58,6 +58,11 @@ impl<A> Shared<A> {
         (settings.policy.clone(), settings.config.clone())
     }
 
+    #[cfg(feature = "tower")]
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     #[inline]
     pub(super) fn pick(&self, context: &PickContext<'_>) -> Result<Picked<A>, Unavailable> {
         self.plan.load().pick(context, &self.clock)
