@@ -2,7 +2,7 @@
 #![cfg(feature = "tower")]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -269,6 +269,54 @@ fn a_dropped_trial_is_given_back_at_every_await() {
         }
     });
     assert!(drops > 2, "{drops}");
+}
+
+/// The same where the instance that was readied is called.
+#[test]
+fn a_dropped_trial_is_given_back_where_readiness_is_passed_on() {
+    let drops = drop_at_every_await_in(|| {
+        let (world, inner) = world();
+        world.gate.close();
+        let (breaker, time) = breaker();
+        breaker.open();
+        time.advance(6 * S);
+        let layer = BreakerLayer::new(breaker.clone()).propagate_readiness();
+        let mut service = layer.layer(inner);
+        ((world, breaker), async move {
+            let ready = poll_fn(|cx| Service::<u32>::poll_ready(&mut service, cx));
+            if ready.await.is_ok() {
+                let _ = service.call(1).await;
+            }
+        })
+    })
+    .nudge(|(world, _)| {
+        world.gate.open_one();
+    })
+    .check(|(world, breaker)| {
+        world.strict.assert_idle();
+        if breaker.state() != State::Closed {
+            let trial = breaker.try_acquire();
+            assert!(trial.is_ok(), "{trial:?}");
+        }
+    });
+    assert!(drops > 2, "{drops}");
+}
+
+#[test]
+fn a_clone_is_not_ready_because_its_original_is() {
+    let (world, inner) = world();
+    let layer = BreakerLayer::new(breaker().0).propagate_readiness();
+    let mut service = layer.layer(inner);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(matches!(
+        Service::<u32>::poll_ready(&mut service, &mut cx),
+        Poll::Ready(Ok(()))
+    ));
+    let mut clone = service.clone();
+    assert_eq!(at_once(ready_and_call(&mut clone, 2)).unwrap(), 4);
+    assert_eq!(at_once(service.call(3)).unwrap(), 6);
+    assert_eq!((world.strict.reservations(), world.strict.calls()), (2, 2));
+    world.strict.assert_idle();
 }
 
 #[test]

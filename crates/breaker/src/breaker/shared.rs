@@ -3,6 +3,8 @@
 
 mod admitting;
 mod changing;
+#[cfg(all(test, stanchion_loom))]
+mod loom;
 mod numbers;
 mod recording;
 mod token;
@@ -10,14 +12,13 @@ mod word;
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use stanchion_core::{Clock, Instant, Observe, Outcome};
 
 use super::RetryAfter;
 use crate::machine::Machine;
 use crate::overdue::Overdue;
 use crate::streak::Streak;
-use crate::sync::{AtomicU64, Ordering, Padded};
+use crate::sync::{AtomicU64, Mutex, Ordering, Padded};
 use crate::tally::Tally;
 use crate::window::SharedWindow;
 use crate::{Config, Event, Rejected, State};

@@ -3,14 +3,13 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
-use parking_lot::MutexGuard;
 use stanchion_core::Instant;
 
 use super::word::Word;
 use super::{Shared, Token};
 use crate::breaker::RetryAfter;
 use crate::machine::{Change, Machine, Opening};
-use crate::sync::Ordering;
+use crate::sync::{MutexGuard, Ordering};
 use crate::window::Kind;
 use crate::{Cause, Event, IllegalTransition, State, Transition};
 
