@@ -88,6 +88,17 @@ impl Told {
         standings: impl Iterator<Item = Standing<'a>> + Clone,
         headers: &mut HeaderMap,
     ) {
+        self.tell_policy(own, headers);
+        if let Some(field) = fields::remaining(standings.clone()) {
+            headers.append(RATELIMIT, field);
+        }
+        if self.legacy {
+            tell_legacy(standings, headers);
+        }
+    }
+
+    /// Tells the policies of all, or that of the client's own.
+    pub(super) fn tell_policy(&self, own: Option<Policy>, headers: &mut HeaderMap) {
         let policy = match (own, self.limits.first()) {
             (Some(policy), Some(Named { name, .. })) => fields::policies(&[Named {
                 name: name.clone(),
@@ -97,12 +108,6 @@ impl Told {
         };
         if let Some(field) = policy {
             headers.append(RATELIMIT_POLICY, field);
-        }
-        if let Some(field) = fields::remaining(standings.clone()) {
-            headers.append(RATELIMIT, field);
-        }
-        if self.legacy {
-            tell_legacy(standings, headers);
         }
     }
 

@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 
 use super::told::{Named, Standing, Told};
 use crate::jitter::Jitter;
@@ -180,6 +180,12 @@ impl<F> TooManyRequests<F> {
             told: Arc::new(told),
             ..self
         }
+    }
+
+    /// Tells the policies alone, in an answer to a request that something else refused: nothing was
+    /// taken, so there is no news of where they stand.
+    pub fn tell_policy(&self, headers: &mut HeaderMap) {
+        self.told.tell_policy(None, headers);
     }
 
     /// Takes the response to a refused request from `respond(&rejected, request)`, and adds the

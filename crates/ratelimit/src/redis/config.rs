@@ -161,6 +161,11 @@ impl RedisConfig {
         self
     }
 
+    /// The names of the limits, in their order.
+    pub fn limit_names(&self) -> impl Iterator<Item = &str> {
+        self.limits.iter().map(|limit| &*limit.name)
+    }
+
     /// One more limit on each key; a request passes all limits, or takes from none. Up to 8.
     pub fn and(self, name: &str, policy: impl Into<Policy>) -> Self {
         self.with_limit(name, policy.into(), false)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ::redis::cmd;
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 
@@ -15,8 +16,7 @@ use super::key::{Name, Names};
 use super::lease::{Answer, Draw, Drawn, Leases, Spend};
 use super::link::Silence;
 use super::refusals::Refusals;
-use super::script::{Operation, Reply, Request};
-use super::terms::Terms;
+use super::script::{Clause, Operation, Reply, Request};
 use crate::Status;
 
 /// What all clones of a limiter share.
@@ -24,7 +24,7 @@ pub(super) struct Shared {
     pub(super) store: RedisStore,
     pub(super) config: RedisConfig,
     pub(super) names: Names,
-    pub(super) limits: Vec<Terms>,
+    pub(super) clauses: Vec<Clause>,
     /// What the limits are called, in their order.
     pub(super) limit_names: Arc<[Box<str>]>,
     pub(super) leases: Option<Leases>,
@@ -124,10 +124,11 @@ impl Shared {
 
     /// The refusal of a cost that does not fit into each limit.
     fn never(&self, cost: u64) -> Option<Refusal> {
-        if self.limits.iter().all(|terms| cost <= terms.capacity()) {
+        let limits = || self.clauses.iter().map(|clause| &clause.terms);
+        if limits().all(|terms| cost <= terms.capacity()) {
             return None;
         }
-        let full = self.limits.iter().map(|terms| terms.status([0; 3], cost));
+        let full = limits().map(|terms| terms.status([0; 3], cost));
         Refusal::of(&full.collect::<Vec<_>>(), cost)
     }
 
@@ -253,24 +254,42 @@ impl Shared {
         let name = self.names.name(key);
         let request = Request {
             operation,
-            limits: self.states(&name),
+            names: self
+                .clauses
+                .iter()
+                .map(|clause| self.state(&name, clause))
+                .collect(),
+            clauses: &self.clauses,
         };
         let link = self.store.shared();
         link.ask(&request, name.slot(), limit).await
     }
 
-    fn states(&self, name: &Name) -> Vec<(String, Terms)> {
-        let limits = self.config.limits.iter().zip(&self.limits);
-        limits
-            .map(|(limit, terms)| {
-                let state = if limit.shared {
-                    self.names.shared().of(terms)
-                } else {
-                    name.of(terms)
-                };
-                (state, *terms)
-            })
-            .collect()
+    /// Deletes the states of some limits for a key.
+    pub(super) async fn delete<'a>(
+        &self,
+        key: &[u8],
+        clauses: impl Iterator<Item = &'a Clause>,
+    ) -> Result<(), Silence> {
+        let name = self.names.name(key);
+        let mut command = cmd("DEL");
+        for clause in clauses {
+            command.arg(self.state(&name, clause));
+        }
+        let link = self.store.shared();
+        let deleted = link.run(&command, name.slot(), self.config.deadline);
+        let deleted = deleted.await;
+        self.forget_refusal(key);
+        deleted.map(drop)
+    }
+
+    /// The name of the state of one limit.
+    fn state(&self, name: &Name, clause: &Clause) -> String {
+        if clause.shared {
+            self.names.shared().of(&clause.ending)
+        } else {
+            name.of(&clause.ending)
+        }
     }
 
     pub(super) fn statuses<'a>(
@@ -278,8 +297,8 @@ impl Shared {
         reply: &'a Reply,
         cost: u64,
     ) -> impl Iterator<Item = Status> + 'a {
-        let limits = self.limits.iter().zip(&reply.answers);
-        limits.map(move |(terms, answer)| terms.status(*answer, cost))
+        let limits = self.clauses.iter().zip(&reply.answers);
+        limits.map(move |(clause, answer)| clause.terms.status(*answer, cost))
     }
 }
 

@@ -64,7 +64,7 @@ impl Names {
         let key = escaped(key);
         match self.spread {
             Spread::Slots => Name {
-                tag: format!("{}:{key}", self.prefix),
+                tag: [&self.prefix, ":", &key].concat(),
                 key: String::new(),
             },
             Spread::OneSlot => Name {
@@ -84,17 +84,21 @@ impl Names {
 }
 
 impl Name {
-    /// The name of the state of the limit with these terms.
-    pub(super) fn of(&self, terms: &Terms) -> String {
-        let [a, b, c] = terms.numbers();
-        let (tag, key, kind) = (&self.tag, &self.key, terms.kind());
-        format!("{{{tag}}}{key}:{VERSION}:{kind}-{a}-{b}-{c}")
+    /// The name of the state of the limit whose names end so.
+    pub(super) fn of(&self, ending: &str) -> String {
+        ["{", &self.tag, "}", &self.key, ending].concat()
     }
 
     /// The slot of a cluster that all these names lie in.
     pub(super) fn slot(&self) -> u16 {
         crc16(self.tag.as_bytes()) % 16_384
     }
+}
+
+/// What the names of a limit with these terms end in.
+pub(super) fn ending(terms: &Terms) -> String {
+    let ([a, b, c], kind) = (terms.numbers(), terms.kind());
+    format!(":{VERSION}:{kind}-{a}-{b}-{c}")
 }
 
 /// A prefix is 1 to 64 bytes of what stands in names as it is.
@@ -157,7 +161,9 @@ mod tests {
     }
 
     fn named(key: &[u8]) -> String {
-        Names::new("api", Spread::Slots).name(key).of(&terms())
+        Names::new("api", Spread::Slots)
+            .name(key)
+            .of(&ending(&terms()))
     }
 
     /// These names are in use: a change here forgets the state of every limit.
@@ -180,10 +186,13 @@ mod tests {
         );
         let one_slot = Names::new("api", Spread::OneSlot);
         assert_eq!(
-            one_slot.name(b"anna").of(&terms()),
+            one_slot.name(b"anna").of(&ending(&terms())),
             "{api}:anna:1:gcra-1-10000-20"
         );
-        assert_eq!(one_slot.shared().of(&terms()), "{api}:1:gcra-1-10000-20");
+        assert_eq!(
+            one_slot.shared().of(&ending(&terms())),
+            "{api}:1:gcra-1-10000-20"
+        );
     }
 
     #[test]

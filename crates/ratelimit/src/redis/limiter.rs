@@ -4,17 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ::redis::cmd;
 use stanchion_core::Observe;
 
-use super::config::{InvalidRedisConfig, RedisConfig};
+use super::config::{InvalidRedisConfig, Limit, RedisConfig};
 use super::decide::{Counts, Decided, Shared};
 use super::fallback::Fallback;
 use super::granted::{Granted, Refusal};
 use super::key::{Names, Spread};
 use super::lease::Leases;
 use super::refusals::Refusals;
-use super::script::Operation;
+use super::script::{Clause, Operation};
+use super::terms::Terms;
 use super::{KeyBytes, RedisAdmission, RedisDecision, RedisStore, Unavailable};
 use crate::{Event, Status};
 
@@ -88,24 +88,22 @@ impl RedisRateLimiter {
     /// its state in one process, and when whole microseconds cannot tell it to a thousandth.
     pub fn new(store: &RedisStore, config: RedisConfig) -> Result<Self, InvalidRedisConfig> {
         config.check()?;
-        let limits = config.terms()?;
+        let terms = config.terms()?;
         let clock = &store.shared().clock;
         let spread = if config.one_slot {
             Spread::OneSlot
         } else {
             Spread::Slots
         };
+        let limits = || config.limits.iter();
+        let clause = |(limit, terms): (&Limit, &Terms)| Clause::new(*terms, limit.shared);
         let shared = Shared {
             names: Names::new(&config.prefix, spread),
             leases: config.lease.map(Leases::new),
             refusals: config.refusals.map(Refusals::new),
-            fallback: Fallback::new(config.outage, &config.limits, &limits, clock)?,
-            limit_names: config
-                .limits
-                .iter()
-                .map(|limit| limit.name.as_str().into())
-                .collect(),
-            limits,
+            fallback: Fallback::new(config.outage, &config.limits, &terms, clock)?,
+            limit_names: limits().map(|limit| limit.name.as_str().into()).collect(),
+            clauses: limits().zip(&terms).map(clause).collect(),
             counts: Counts::default(),
             store: store.clone(),
             config,
@@ -226,19 +224,35 @@ impl RedisRateLimiter {
         if let Some(leases) = &shared.leases {
             leases.forget(&key);
         }
-        let name = shared.names.name(&key);
-        let mut command = cmd("DEL");
-        for (limit, terms) in shared.config.limits.iter().zip(&shared.limits) {
-            if !limit.shared {
-                command.arg(name.of(terms));
-            }
-        }
-        let link = shared.store.shared();
-        let deleted = link.run(&command, name.slot(), shared.config.deadline);
-        let deleted = deleted.await;
-        shared.forget_refusal(&key);
-        deleted?;
+        let own = shared.clauses.iter().filter(|clause| !clause.shared);
+        shared.delete(&key, own).await?;
         Ok(())
+    }
+
+    /// Forgets what `key` has used of the limit of this name, and of no other; `false` where there is
+    /// no such limit. Of a limit that all keys share, that is what all have used. What this process had
+    /// leased for the key is let go.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] when Redis does not answer in time. It can be tried again.
+    pub async fn reset_limit<K: KeyBytes + ?Sized>(
+        &self,
+        key: &K,
+        limit: &str,
+    ) -> Result<bool, Unavailable> {
+        let key = key.key_bytes();
+        let shared = &self.shared;
+        let mut names = shared.limit_names.iter();
+        let Some(place) = names.position(|name| **name == *limit) else {
+            return Ok(false);
+        };
+        if let Some(leases) = &shared.leases {
+            leases.forget(&key);
+        }
+        let clause = shared.clauses.get(place);
+        shared.delete(&key, clause.into_iter()).await?;
+        Ok(true)
     }
 
     /// The configuration.

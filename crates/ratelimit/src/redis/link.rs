@@ -137,7 +137,7 @@ impl Shared {
     /// Asks Redis about keys in `slot`, and waits for at most `deadline`.
     pub(super) async fn ask(
         &self,
-        request: &Request,
+        request: &Request<'_>,
         slot: u16,
         deadline: Duration,
     ) -> Result<Reply, Silence> {

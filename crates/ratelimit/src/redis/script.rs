@@ -5,9 +5,13 @@ mod model;
 
 use std::sync::LazyLock;
 
-use ::redis::{Cmd, Script, Value, cmd};
+use ::redis::{Cmd, Script, Value};
 
+use super::key;
 use super::terms::Terms;
+
+/// About what the name and the arguments of one limit take.
+const CLAUSE_BYTES: usize = 128;
 
 /// The server's own clock: those of the callers differ. It stands before the rest, where tests put
 /// a time of their own, so that there is one script and no argument that a caller could set.
@@ -18,10 +22,40 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(&format!("{NOW}{D
 
 /// What is asked of the script.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Request {
+pub(super) struct Request<'a> {
     pub(super) operation: Operation,
-    /// The names of the states, with the terms of each.
-    pub(super) limits: Vec<(String, Terms)>,
+    /// The names of the states, one for each clause.
+    pub(super) names: Vec<String>,
+    pub(super) clauses: &'a [Clause],
+}
+
+/// One limit, and how it is written: the same in all requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Clause {
+    pub(super) terms: Terms,
+    /// All keys together have one state.
+    pub(super) shared: bool,
+    /// What the names of its states end in.
+    pub(super) ending: Box<str>,
+    /// Its kind and its numbers.
+    arguments: [Box<str>; 4],
+}
+
+impl Clause {
+    pub(super) fn new(terms: Terms, shared: bool) -> Self {
+        let [a, b, c] = terms.numbers();
+        Self {
+            terms,
+            shared,
+            ending: key::ending(&terms).into(),
+            arguments: [
+                terms.kind().into(),
+                a.to_string().into(),
+                b.to_string().into(),
+                c.to_string().into(),
+            ],
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +75,7 @@ pub(super) struct Reply {
     pub(super) answers: Vec<[u64; 3]>,
 }
 
-impl Request {
+impl Request<'_> {
     /// Runs the script that the server has.
     pub(super) fn by_hash(&self) -> Cmd {
         self.command("EVALSHA", SCRIPT.get_hash())
@@ -53,20 +87,19 @@ impl Request {
     }
 
     fn command(&self, name: &str, script: &str) -> Cmd {
-        let mut command = cmd(name);
-        command.arg(script).arg(self.limits.len());
-        for (name, _) in &self.limits {
+        let arguments = 6 + 5 * self.clauses.len();
+        let bytes = 64 + script.len() + self.clauses.len() * CLAUSE_BYTES;
+        let mut command = Cmd::with_capacity(arguments, bytes);
+        command.arg(name).arg(script).arg(self.clauses.len());
+        for name in &self.names {
             command.arg(name);
         }
         match self.operation {
             Operation::Take { cost, most } => command.arg("take").arg(cost).arg(most),
             Operation::Refund { cost } => command.arg("refund").arg(cost).arg(cost),
         };
-        for (_, terms) in &self.limits {
-            command.arg(terms.kind());
-            for number in terms.numbers() {
-                command.arg(number);
-            }
+        for argument in self.clauses.iter().flat_map(|clause| &clause.arguments) {
+            command.arg(&**argument);
         }
         command
     }
@@ -83,7 +116,7 @@ impl Request {
         let mut next = || numbers.next()?;
         let taken = next()?;
         let answers = self
-            .limits
+            .clauses
             .iter()
             .map(|_| Some([next()?, next()?, next()?]))
             .collect::<Option<_>>()?;

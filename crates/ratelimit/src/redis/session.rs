@@ -36,7 +36,7 @@ pub(super) struct Session {
 /// What is to be done over a connection.
 #[derive(Clone, Copy)]
 pub(super) enum Errand<'a> {
-    Script(&'a Request),
+    Script(&'a Request<'a>),
     Command(&'a Cmd),
 }
 

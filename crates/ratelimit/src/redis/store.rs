@@ -188,6 +188,12 @@ impl RedisStore {
         }
     }
 
+    /// Whether both are the same connection.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.link, &other.link)
+    }
+
     pub(super) fn shared(&self) -> &Arc<Shared> {
         self.link.shared()
     }

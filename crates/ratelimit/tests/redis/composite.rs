@@ -104,6 +104,23 @@ async fn what_a_lease_paid_goes_to_the_stock_and_what_has_no_room_there_to_redis
     assert_eq!(limiter.snapshot().leased_permits, 10);
 }
 
+#[tokio::test]
+async fn one_limit_of_a_key_begins_anew_and_the_others_stay() {
+    let Some(server) = redis() else { return };
+    let config = two_limits().in_one_slot().and_shared("all", burst(9));
+    let limiter = limiter(&server, config.remembering_refusals(10));
+    admit(&limiter, 2).await.unwrap();
+    assert!(admit(&limiter, 1).await.is_err());
+    assert!(limiter.reset_limit("anna", "small").await.unwrap());
+    assert_eq!(peeked(&limiter).await, [2, 2, 7]);
+    // What was remembered of the refusal is forgotten, too.
+    assert!(admit(&limiter, 1).await.is_ok());
+    assert!(limiter.reset_limit("anna", "all").await.unwrap());
+    assert_eq!(peeked(&limiter).await, [1, 1, 9]);
+    assert!(!limiter.reset_limit("anna", "none").await.unwrap());
+    assert!(limiter.config().limit_names().eq(["large", "small", "all"]));
+}
+
 async fn settled(limiter: &RedisRateLimiter, permits: u64) {
     eventually(LIMIT, "draws have ended", || {
         limiter.snapshot().leased_permits == permits
