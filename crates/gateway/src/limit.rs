@@ -3,11 +3,14 @@
 mod bucket;
 mod key;
 mod local;
+mod passage;
 mod refuse;
 mod service;
 #[cfg(feature = "redis")]
 mod stores;
 mod tiers;
+#[cfg(feature = "redis")]
+mod together;
 
 use std::sync::Arc;
 
@@ -57,6 +60,9 @@ struct Inner {
     grades: Box<[Grade]>,
     /// The grade of each tier.
     of_tiers: Box<[usize]>,
+    /// Where one step on Redis decides on it and others.
+    #[cfg(feature = "redis")]
+    together: Option<together::Together>,
 }
 
 /// A policy of a limit, for one tier or for the rest.
@@ -77,19 +83,50 @@ pub(crate) struct Standing {
 }
 
 impl Limit {
+    /// The limits of a route, in the order of the configuration; those that were there `before` go on
+    /// from what was counted.
+    pub(crate) fn of_route(
+        route: &config::Route,
+        maker: Maker<'_>,
+        before: &[Self],
+    ) -> Result<Vec<Self>, BuildError> {
+        #[cfg(feature = "redis")]
+        let mut together = together::of_route(&route.id, &route.limits, maker, before)?.into_iter();
+        let limits = route.limits.iter().map(|limit| {
+            let mut before = before.iter();
+            let before = before.find(|old| old.config().name == limit.name);
+            Self::new(
+                &route.id,
+                limit,
+                maker,
+                before,
+                #[cfg(feature = "redis")]
+                together.next().flatten(),
+            )
+        });
+        limits.collect()
+    }
+
     /// A limit; where `before` is the same one, with the buckets of that. Where it has another
     /// policy, or place for other numbers of keys, it goes on from these.
-    pub(crate) fn new(
+    fn new(
         route: &str,
         config: &config::Limit,
         maker: Maker<'_>,
         before: Option<&Self>,
+        #[cfg(feature = "redis")] together: Option<together::Together>,
     ) -> Result<Self, BuildError> {
         let same = before.filter(|before| before.0.config.counts_as(config));
+        #[cfg(feature = "redis")]
+        let same = same.filter(|same| same.0.together.is_none());
         // Whose keys mean the same.
         let before = before.filter(|before| before.0.config.by == config.by);
         let grade = |tier: Option<&Arc<str>>, policy: Policy| {
             let kept = same.and_then(|same| same.0.bucket(tier, Some(policy)));
+            #[cfg(feature = "redis")]
+            let shared = together.as_ref().map(|together| together.counted.clone());
+            #[cfg(feature = "redis")]
+            let kept = shared.map(Bucket::Redis).or(kept);
             let bucket = match kept {
                 Some(bucket) => bucket,
                 None => {
@@ -119,6 +156,8 @@ impl Limit {
             metrics: maker.metrics.limit(route, &config.name),
             tiers: maker.tiers.clone(),
             of_tiers: of_tiers.collect(),
+            #[cfg(feature = "redis")]
+            together,
             config: config.clone(),
             grades,
         })))

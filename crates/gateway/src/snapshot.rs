@@ -72,11 +72,7 @@ impl Snapshot {
         let breakers = Breakers::new(&config, making.clock, before.map(|before| &before.breakers));
         let limits = config.routes.iter().map(|route| {
             let known = known.get(&*route.id).copied().unwrap_or_default();
-            let limits = route.limits.iter().map(|limit| {
-                let before = known.iter().find(|old| old.config().name == limit.name);
-                Limit::new(&route.id, limit, maker, before)
-            });
-            limits.collect::<Result<_, _>>()
+            Limit::of_route(route, maker, known)
         });
         Ok(Self {
             generation: before.map_or(1, |before| before.generation + 1),

@@ -115,13 +115,50 @@ impl Limit {
         tier: Option<&str>,
         policy: Policy,
     ) -> Option<RedisConfig> {
-        let redis = self.redis.as_ref()?;
         let mut prefix = format!("{route}/{}", self.name);
         if let Some(tier) = tier {
             prefix.push('/');
             prefix.push_str(tier);
         }
-        let config = RedisConfig::new(&prefix, policy)
+        self.with_redis(RedisConfig::new(&prefix, policy).named(&self.name))
+    }
+
+    /// What these limits are on Redis, where one step decides on all of them: they count by the same
+    /// key, in the same way, and differ in their policies. `None` where it cannot.
+    pub(crate) fn together_on_redis(route: &str, limits: &[&Self]) -> Option<RedisConfig> {
+        let (first, others) = limits.split_first()?;
+        let names: Vec<&str> = limits.iter().map(|limit| &*limit.name).collect();
+        // No name has an @.
+        let prefix = format!("{route}/{}", names.join("@"));
+        let config = RedisConfig::new(&prefix, first.policy).named(&first.name);
+        let config = others.iter().fold(config, |config, limit| {
+            config.and(&limit.name, limit.policy)
+        });
+        let config = first.with_redis(config)?;
+        config.validate().is_ok().then_some(config)
+    }
+
+    /// Whether one step on Redis could decide on both.
+    pub(crate) fn goes_with(&self, other: &Self) -> bool {
+        let alike = |limit: &Self| {
+            let Self {
+                by,
+                listed_only,
+                missing,
+                keys_max,
+                redis,
+                ..
+            } = limit.clone();
+            (by, listed_only, missing, keys_max, redis)
+        };
+        let alone = |limit: &Self| limit.redis.is_none() || !limit.tiers.is_empty();
+        // Two of the same policy would share one state.
+        !alone(self) && !alone(other) && self.policy != other.policy && alike(self) == alike(other)
+    }
+
+    fn with_redis(&self, config: RedisConfig) -> Option<RedisConfig> {
+        let redis = self.redis.as_ref()?;
+        let config = config
             .with_deadline(redis.deadline)
             .on_outage(match redis.outage {
                 Outage::Open => RedisOutage::Open,

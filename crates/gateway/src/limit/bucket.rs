@@ -2,13 +2,10 @@
 
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::time::Duration;
 
 #[cfg(feature = "redis")]
 use stanchion_ratelimit::{Event, RedisRateLimiter};
-use stanchion_ratelimit::{Policy, Reason, Rejected, Status};
+use stanchion_ratelimit::{Policy, Status};
 
 use super::Maker;
 use super::local::Local;
@@ -21,16 +18,16 @@ pub(super) enum Bucket {
     /// In this process.
     Local(Local),
     #[cfg(feature = "redis")]
-    Redis(RedisRateLimiter),
+    Redis(OnRedis),
 }
 
-/// `Ok(None)` for a request that was admitted uncounted.
-pub(super) type Decided = Result<Option<Status>, Rejected>;
-
-/// A decision, or what has to be waited for to have it.
-pub(super) enum Asked {
-    Known(Decided),
-    Waiting(Pin<Box<dyn Future<Output = Decided> + Send>>),
+/// One limit of a limiter on Redis.
+#[cfg(feature = "redis")]
+#[derive(Clone, Debug)]
+pub(super) struct OnRedis {
+    pub(super) limiter: RedisRateLimiter,
+    /// Which of the limiter's limits this is.
+    pub(super) place: usize,
 }
 
 /// Redis did not answer in time.
@@ -59,7 +56,8 @@ impl Bucket {
                 }
             };
             let limiter = RedisRateLimiter::new(store, redis).map_err(BuildError::Redis)?;
-            return Ok(Self::Redis(limiter.with_observer(count)));
+            let limiter = limiter.with_observer(count);
+            return Ok(Self::Redis(OnRedis { limiter, place: 0 }));
         }
         #[cfg(not(feature = "redis"))]
         let _ = (route, tier);
@@ -71,18 +69,12 @@ impl Bucket {
         local.map(Self::Local).map_err(BuildError::MaxKeys)
     }
 
-    /// Admits a request of `key`, at once or within `wait_max`, or refuses it.
-    pub(super) fn ask(&self, key: &[u8], wait_max: Option<Duration>) -> Asked {
+    /// Gives one permit of `key` back, of those that are counted in this process.
+    pub(super) fn refund(&self, key: &[u8]) {
         match self {
-            Self::Local(limiter) => match (limiter.check(key), wait_max) {
-                (Err(rejected), Some(wait_max)) if rejected.reason() == Reason::Exceeded => {
-                    let slot = limiter.clone().wait(key.to_vec(), wait_max);
-                    Asked::Waiting(Box::pin(async { slot.await.map(Some) }))
-                }
-                (decided, _) => Asked::Known(decided.map(Some)),
-            },
+            Self::Local(limiter) => limiter.refund(key),
             #[cfg(feature = "redis")]
-            Self::Redis(limiter) => Asked::Waiting(Box::pin(limiter.check(key))),
+            Self::Redis(_) => {}
         }
     }
 
@@ -95,9 +87,9 @@ impl Bucket {
         match self {
             Self::Local(limiter) => Ok(limiter.peek(key)),
             #[cfg(feature = "redis")]
-            Self::Redis(limiter) => {
-                let statuses = limiter.peek(key).await.map_err(|_| Unanswered)?;
-                statuses.first().copied().ok_or(Unanswered)
+            Self::Redis(redis) => {
+                let statuses = redis.limiter.peek(key).await.map_err(|_| Unanswered)?;
+                statuses.get(redis.place).copied().ok_or(Unanswered)
             }
         }
     }
@@ -114,7 +106,11 @@ impl Bucket {
                 Ok(())
             }
             #[cfg(feature = "redis")]
-            Self::Redis(limiter) => limiter.reset(key).await.map_err(|_| Unanswered),
+            Self::Redis(OnRedis { limiter, place }) => {
+                let limit = limiter.config().limit_names().nth(*place);
+                let reset = limiter.reset_limit(key, limit.unwrap_or_default()).await;
+                reset.map(drop).map_err(|_| Unanswered)
+            }
         }
     }
 

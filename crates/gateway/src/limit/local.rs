@@ -62,6 +62,11 @@ impl Local {
         Ok(self.limiter.peek(&key))
     }
 
+    /// Gives one permit of `key` back.
+    pub(super) fn refund(&self, key: &[u8]) {
+        self.limiter.refund(key, 1);
+    }
+
     /// Where `key` stands.
     pub(super) fn peek(&self, key: &[u8]) -> Status {
         self.carry(key);

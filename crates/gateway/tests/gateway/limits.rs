@@ -111,24 +111,6 @@ fn a_request_without_a_key_is_refused_shared_or_passed_as_configured() {
 }
 
 #[test]
-fn limits_stand_in_the_order_of_the_configuration() {
-    let origin = Origin::saying("hello");
-    let limits = "{ by = \"address\", rate = \"3/h\" }, { by = \"api-key\", rate = \"2/h\" }";
-    let gateway = limited(&origin, "", limits);
-    // What the second refuses has been counted by the first.
-    assert_eq!(ask(&gateway, 3, "x-api-key: a"), [200, 200, 429]);
-    assert_eq!(ask(&gateway, 1, "x-api-key: b"), [429]);
-    for (limit, count) in [("address", 1.0), ("api-key", 1.0)] {
-        let series = format!("requests_refused_total{{route=\"all\",limit=\"{limit}\"}}");
-        assert!(
-            (metric(&gateway, &series) - count).abs() < f64::EPSILON,
-            "{limit}"
-        );
-    }
-    gateway.shutdown();
-}
-
-#[test]
 fn a_client_cannot_choose_its_address_but_a_trusted_proxy_can_tell_it() {
     let origin = Origin::saying("hello");
     let limit = "{ by = \"address\", rate = \"1/h\" }";

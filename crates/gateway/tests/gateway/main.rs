@@ -20,6 +20,7 @@ mod h2_out;
 mod limit_store;
 mod limit_tiers;
 mod limits;
+mod limits_together;
 mod observation;
 mod origin_killed;
 mod page;
