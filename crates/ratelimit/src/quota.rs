@@ -8,6 +8,8 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 pub(crate) use text::{number, read_rate, write_rate};
+#[cfg(all(feature = "redis", feature = "serde"))]
+pub(crate) use text::{read_time, time_text};
 
 /// How much is admitted: `count` per `period` on average, and up to `burst` at once.
 ///

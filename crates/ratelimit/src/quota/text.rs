@@ -51,6 +51,27 @@ pub(crate) fn number(text: &str) -> Option<u64> {
     digits.then(|| text.replace('_', "").parse().ok())?
 }
 
+/// A whole number with a unit.
+#[cfg(all(feature = "redis", feature = "serde"))]
+pub(crate) fn read_time(text: &str) -> Option<Duration> {
+    let digits = text
+        .trim()
+        .starts_with(|first: char| first.is_ascii_digit());
+    digits.then(|| period_of(text))?
+}
+
+/// What `read_time` reads.
+#[cfg(all(feature = "redis", feature = "serde"))]
+pub(crate) fn time_text(time: Duration) -> String {
+    let nanos = time.as_nanos();
+    let fits = |size: &u64| nanos.is_multiple_of(u128::from(*size));
+    let (unit, size) = *UNITS
+        .iter()
+        .find(|(_, size)| fits(size))
+        .unwrap_or(&("ns", 1));
+    format!("{}{unit}", nanos / u128::from(size))
+}
+
 fn period_of(text: &str) -> Option<Duration> {
     let text = text.trim();
     let unit = text.trim_start_matches(|digit: char| digit.is_ascii_digit() || digit == '_');

@@ -1,9 +1,13 @@
 //! What a limiter on Redis is told once.
 
+#[cfg(feature = "serde")]
+mod serde;
+
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use super::fallback::Fallback;
 use super::terms::Terms;
 use crate::Policy;
 use crate::composite::is_name;
@@ -15,6 +19,20 @@ use crate::composite::is_name;
 /// admit both quotas.
 ///
 /// It is checked when a [`RedisRateLimiter`](crate::RedisRateLimiter) is built with it.
+///
+/// With feature `serde` it is read from a file, as a table:
+///
+/// ```toml
+/// prefix = "api"
+/// limits = [{ policy = "100/s" }, { name = "daily", policy = "100000/d" }]  # up to 8; also: shared
+/// one_slot = false
+/// deadline = "10ms"
+/// lease = { batch = 50, ttl = "100ms", ahead = 1, max_keys = 10000 }        # default: none
+/// refusals = 1000                                                           # default: none
+/// outage = { local = { instances = 3, max_keys = 10000 } }                  # "open" or "closed"
+/// ```
+///
+/// All but `prefix` and `limits` may be left out.
 ///
 /// # Examples
 ///
@@ -31,6 +49,11 @@ use crate::composite::is_name;
 /// # Ok::<(), stanchion_ratelimit::InvalidQuota>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(::serde::Deserialize, ::serde::Serialize))]
+#[cfg_attr(
+    feature = "serde",
+    serde(try_from = "serde::ConfigTable", into = "serde::ConfigTable")
+)]
 #[must_use = "a configuration does nothing until a limiter is built with it"]
 pub struct RedisConfig {
     pub(super) prefix: String,
@@ -100,6 +123,8 @@ impl RedisLease {
 
 /// What becomes of a request on which Redis does not decide in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(::serde::Deserialize, ::serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum Outage {
     /// It is admitted, uncounted: nobody is locked out, and nothing is limited.
@@ -120,6 +145,8 @@ pub enum Outage {
     },
 }
 
+/// What a limit is called that was given no name.
+const UNNAMED: &str = "default";
 /// The most limits that one limiter has.
 const LIMITS_MAX: usize = 8;
 const DEADLINE: Duration = Duration::from_millis(10);
@@ -134,7 +161,7 @@ impl RedisConfig {
     /// `prefix` begins the names of all keys in Redis: 1 to 64 letters, digits and `-._@/`.
     pub fn new(prefix: &str, policy: impl Into<Policy>) -> Self {
         let limit = Limit {
-            name: "default".to_owned(),
+            name: UNNAMED.to_owned(),
             policy: policy.into(),
             shared: false,
         };
@@ -230,7 +257,7 @@ impl RedisConfig {
     /// As [`RedisRateLimiter::new`](crate::RedisRateLimiter::new).
     pub fn validate(&self) -> Result<(), InvalidRedisConfig> {
         self.check()?;
-        self.terms().map(drop)
+        Fallback::check(self.outage, &self.terms()?)
     }
 
     /// The policies in Redis's terms.
@@ -252,8 +279,8 @@ impl RedisConfig {
             let allowed = "1 to 64 letters, digits and \"-._@/\"";
             return wrong("prefix", format!("{:?}", self.prefix), allowed);
         }
-        if self.limits.len() > LIMITS_MAX {
-            return wrong("limits", self.limits.len().to_string(), "at most 8");
+        if !(1..=LIMITS_MAX).contains(&self.limits.len()) {
+            return wrong("limits", self.limits.len().to_string(), "from 1 to 8");
         }
         for (index, limit) in self.limits.iter().enumerate() {
             if !is_name(&limit.name) {

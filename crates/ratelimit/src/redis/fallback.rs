@@ -6,7 +6,7 @@ use super::Outage;
 use super::config::{InvalidRedisConfig, Limit};
 use super::granted::{Granted, Refusal};
 use super::terms::Terms;
-use crate::{CompositeLimit, CompositeRateLimiter};
+use crate::{CompositeLimit, CompositeRateLimiter, InvalidMaxKeys, Quota};
 
 pub(super) enum Fallback {
     Open,
@@ -16,6 +16,21 @@ pub(super) enum Fallback {
 }
 
 impl Fallback {
+    /// Whether [`new`](Self::new) would do; builds nothing.
+    pub(super) fn check(outage: Outage, terms: &[Terms]) -> Result<(), InvalidRedisConfig> {
+        if let Outage::Local {
+            instances,
+            max_keys,
+        } = outage
+        {
+            for terms in terms {
+                share(terms, instances)?;
+            }
+            InvalidMaxKeys::unless_valid(max_keys).map_err(|_| too_many(max_keys))?;
+        }
+        Ok(())
+    }
+
     pub(super) fn new(
         outage: Outage,
         limits: &[Limit],
@@ -33,10 +48,7 @@ impl Fallback {
             });
         };
         let local = |(limit, terms): (&Limit, &Terms)| {
-            let share = terms.share(instances).map_err(|error| {
-                let allowed = format!("at least 1, and each share a quota ({error})");
-                InvalidRedisConfig::new("instances", instances.to_string(), allowed)
-            })?;
+            let share = share(terms, instances)?;
             Ok(if limit.shared {
                 CompositeLimit::shared(&limit.name, share)
             } else {
@@ -46,9 +58,7 @@ impl Fallback {
         let limits = limits.iter().zip(terms).map(local);
         let limits: Vec<_> = limits.collect::<Result<_, _>>()?;
         // Their number and their names have been checked.
-        let shares = CompositeRateLimiter::new(limits).map_err(|_| {
-            InvalidRedisConfig::new("max_keys", max_keys.to_string(), "from 1 to 2³¹")
-        })?;
+        let shares = CompositeRateLimiter::new(limits).map_err(|_| too_many(max_keys))?;
         Ok(Self::Local(shares.with_clock(clock.clone())))
     }
 
@@ -78,4 +88,15 @@ impl Fallback {
             shares.refund(key, cost);
         }
     }
+}
+
+fn share(terms: &Terms, instances: u32) -> Result<Quota, InvalidRedisConfig> {
+    terms.share(instances).map_err(|error| {
+        let allowed = format!("at least 1, and each share a quota ({error})");
+        InvalidRedisConfig::new("instances", instances.to_string(), allowed)
+    })
+}
+
+fn too_many(max_keys: usize) -> InvalidRedisConfig {
+    InvalidRedisConfig::new("max_keys", max_keys.to_string(), "from 1 to 2³¹")
 }
