@@ -94,8 +94,16 @@ impl Admitted {
     }
 
     pub(crate) fn record(self, outcome: Outcome) {
+        self.record_with(outcome, None);
+    }
+
+    /// With how long the server asked to be left alone.
+    pub(super) fn record_with(self, outcome: Outcome, retry_after: Option<Duration>) {
         if let Some(permit) = self.permit {
-            permit.record(outcome);
+            match retry_after {
+                Some(time) => permit.record_with_retry_after(outcome, time),
+                None => permit.record(outcome),
+            }
         }
         if let Some(permit) = self.throttle {
             permit.record(outcome);

@@ -1,6 +1,7 @@
 //! What a response says of the server: by its status, else by the end of its body.
 
 use std::mem;
+use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
 use stanchion_core::Outcome;
@@ -45,7 +46,7 @@ pub(super) fn judge_of_route(admitted: Admitted, response: &mut Response) {
 
 fn defer(mut admitted: Admitted, known: Outcome, response: &mut Response) {
     if known != Outcome::Success {
-        return admitted.record(known);
+        return admitted.record_with(known, retry_after(response.headers()));
     }
     admitted.answered();
     let grpc = is_grpc(response.headers());
@@ -64,6 +65,16 @@ fn by_status(status: StatusCode) -> Outcome {
         status if status.is_server_error() => Outcome::Failure,
         _ => Outcome::Success,
     }
+}
+
+/// How long the server asks to be left alone. Dates are not read: they take both clocks to agree.
+///
+/// Source: RFC 9110, section 10.2.3.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    let digits = !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit());
+    // What is too large to be a number is more than the most.
+    digits.then(|| Duration::from_secs(seconds.parse().unwrap_or(u64::MAX)))
 }
 
 /// Whether the messages of the body are gRPC's; those of gRPC-Web have their status in the body.
@@ -137,7 +148,6 @@ impl Drop for Pending {
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
-    use std::time::Duration;
 
     use bytes::Bytes;
     use http::HeaderValue;
@@ -225,6 +235,25 @@ mod tests {
         guards.throttle = None;
         guards.admit().unwrap().record(Outcome::Success);
         assert_eq!(breaker.state(), State::Closed);
+    }
+
+    #[test]
+    fn a_server_asks_for_a_rest_in_whole_seconds() {
+        for (value, expected) in [
+            ("120", Some(Duration::from_secs(120))),
+            ("0", Some(Duration::ZERO)),
+            ("99999999999999999999", Some(Duration::from_secs(u64::MAX))),
+            ("1.5", None),
+            ("-1", None),
+            ("+1", None),
+            ("", None),
+            ("Fri, 31 Dec 1999 23:59:59 GMT", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(value));
+            assert_eq!(retry_after(&headers), expected, "{value}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new()), None);
     }
 
     #[test]

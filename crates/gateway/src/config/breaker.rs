@@ -28,6 +28,10 @@ pub(crate) struct Breaker {
     /// It stays open twice as long each time that trials fail, up to this.
     #[serde(serialize_with = "show::duration")]
     pub(crate) open_max: Duration,
+    /// It stays open for as long as the server asks with `Retry-After`, up to this.
+    #[serde(serialize_with = "show::maybe_duration")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_after_max: Option<Duration>,
     pub(crate) trials: u32,
     #[serde(serialize_with = "show::duration")]
     pub(crate) trials_max_time: Duration,
@@ -91,6 +95,10 @@ impl Breaker {
             OpenTime::growing(self.open, 2.0, self.open_max)?
         } else {
             OpenTime::fixed(self.open)?
+        };
+        let open = match self.retry_after_max {
+            Some(max) => open.with_retry_after(max)?,
+            None => open,
         };
         let trials =
             HalfOpen::new(self.trials)?.with_max_time(self.trials_max_time, Expiry::Open)?;

@@ -532,6 +532,7 @@ fn what_makes_no_breaker_is_told_with_its_field() {
             "open_max",
             "5s given, from 10s",
         ),
+        ("retry_after_max = \"0s\"", "retry_after_max", "from 1ms"),
         ("trials = 0", "trials", "0 given, from 1"),
         (
             "consecutive_failures = 0",
@@ -552,6 +553,35 @@ fn what_makes_no_breaker_is_told_with_its_field() {
             "{error}"
         );
         assert!(mistake.to_string().contains(said), "{error}");
+    }
+}
+
+#[test]
+fn it_stays_open_for_as_long_as_the_server_asks_up_to_the_most() {
+    for (asked, upstream, least, most) in [
+        ("7000", "retry_after_max = \"2h\"", 7_000, 7_701),
+        ("90000", "retry_after_max = \"2h\"", 7_200, 7_921),
+        ("7000", "slow_rate = 0.5", 3_600, 3_961),
+    ] {
+        let origin = Origin::start(move |_, wire| {
+            wire.write(format!(
+                "HTTP/1.1 503 Busy\r\nretry-after: {asked}\r\ncontent-length: 0\r\n\r\n"
+            ));
+            Then::Keep
+        });
+        let breaker = format!("breaker = {{ window = 1, open = \"1h\", {upstream} }}");
+        let gateway = guarded(breaker.leak()).start(&[origin.url()]);
+        let mut client = client(&gateway);
+        assert_eq!(client.get("/", &[]).head.field("retry-after"), Some(asked));
+        let refused = client.get("/", &[]);
+        assert_eq!(origin.requests().len(), 1);
+        let after: u64 = refused.head.field("retry-after").unwrap().parse().unwrap();
+        // With up to a tenth more by chance; and so much less as has passed.
+        assert!(
+            (least - 30..=most).contains(&after),
+            "{asked} {upstream}: {after}"
+        );
+        gateway.shutdown();
     }
 }
 

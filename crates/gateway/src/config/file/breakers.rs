@@ -23,6 +23,7 @@ pub(super) struct BreakerTable {
     slow_rate: Option<Spanned<f64>>,
     open: Option<Written<Duration>>,
     open_max: Option<Written<Duration>>,
+    retry_after_max: Option<Written<Duration>>,
     trials: Option<Spanned<usize>>,
     trials_max_time: Option<Written<Duration>>,
     ramp: Option<Written<Duration>>,
@@ -65,6 +66,9 @@ impl Reader<'_> {
             slow_rate,
             open,
             open_max: self.duration(table.open_max, open, open..=*TIMES.end()),
+            retry_after_max: table
+                .retry_after_max
+                .map(|max| self.duration(Some(max), SECOND, TIMES)),
             trials: self.calls(table.trials, 10, 1..=10_000),
             trials_max_time: self.duration(table.trials_max_time, 60 * SECOND, TIMES),
             ramp: self.duration(table.ramp, Duration::ZERO, RAMPS),
