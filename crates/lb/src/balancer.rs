@@ -1,14 +1,19 @@
+mod change;
 mod shared;
 mod snapshot;
+#[cfg(feature = "tokio")]
+mod upkeep;
 
 use std::fmt;
 use std::sync::Arc;
 
-use stanchion_core::Clock;
+use stanchion_core::{Clock, Observe};
 
 use crate::policy::Policy;
-use crate::{Config, Endpoint, Health, InvalidEndpoints, Mark, PickContext, Picked, Unavailable};
-use shared::Shared;
+use crate::{
+    Config, Endpoint, Event, Health, InvalidEndpoints, Mark, PickContext, Picked, Unavailable,
+};
+pub(crate) use shared::Shared;
 pub use shared::Updated;
 pub use snapshot::{EndpointSnapshot, LevelSnapshot, Snapshot};
 
@@ -57,6 +62,7 @@ impl<A> Balancer<A> {
                 Arc::new(policy),
                 Config::default(),
                 Clock::system(),
+                None,
             )),
         }
     }
@@ -66,8 +72,20 @@ impl<A> Balancer<A> {
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         let (policy, config) = self.shared.settings();
+        let observer = self.shared.observer.clone();
         Self {
-            shared: Arc::new(Shared::new(policy, config, clock)),
+            shared: Arc::new(Shared::new(policy, config, clock, observer)),
+        }
+    }
+
+    /// A balancer with this one's policy and configuration that tells `observer` what happens, and
+    /// has no endpoints yet. Default: nobody.
+    #[must_use]
+    pub fn with_observer(self, observer: impl Observe<Event> + Send + Sync + 'static) -> Self {
+        let (policy, config) = self.shared.settings();
+        let (clock, observer) = (self.shared.clock.clone(), Arc::new(observer));
+        Self {
+            shared: Arc::new(Shared::new(policy, config, clock, Some(observer))),
         }
     }
 

@@ -2,7 +2,10 @@ mod invalid;
 
 pub use invalid::InvalidConfig;
 
-/// How endpoints are grouped before a policy chooses; a value that cannot be wrong.
+use crate::Outliers;
+use crate::outlier::Heed;
+
+/// What is done with endpoints before a policy chooses; a value that cannot be wrong.
 ///
 /// # Examples
 ///
@@ -18,14 +21,17 @@ pub use invalid::InvalidConfig;
 pub struct Config {
     pub(crate) panic_threshold: u8,
     pub(crate) overprovisioning: u16,
+    pub(crate) outliers: Option<Outliers>,
 }
 
 impl Default for Config {
-    /// A panic threshold of 50 % and an overprovisioning factor of 140 %, as in Envoy.
+    /// A panic threshold of 50 % and an overprovisioning factor of 140 %, as in Envoy; no outlier
+    /// detection.
     fn default() -> Self {
         Self {
             panic_threshold: 50,
             overprovisioning: 140,
+            outliers: None,
         }
     }
 }
@@ -72,5 +78,17 @@ impl Config {
         }
         self.overprovisioning = percent;
         Ok(self)
+    }
+
+    /// Takes endpoints out for how their calls end. Default: not; [`Outliers::default`] is Envoy's.
+    #[must_use]
+    pub fn with_outliers(mut self, outliers: Outliers) -> Self {
+        self.outliers = Some(outliers);
+        self
+    }
+
+    /// What is heeded of each outcome.
+    pub(crate) fn heed(&self) -> Heed {
+        self.outliers.as_ref().map_or(Heed::NOTHING, Outliers::heed)
     }
 }

@@ -155,6 +155,11 @@ impl Known {
         }
     }
 
+    /// Whether outlier detection took it out, whatever the others say.
+    pub(crate) fn is_ejected(self) -> bool {
+        self.0 & EJECTED != 0
+    }
+
     /// Whether its breaker would refuse each call.
     pub(crate) fn is_held(self) -> bool {
         self.0 & HELD != 0

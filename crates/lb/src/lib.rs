@@ -8,13 +8,16 @@ mod balancer;
 mod config;
 mod draw;
 mod endpoint;
+mod event;
 mod health;
 mod latency;
 mod node;
+mod outlier;
 mod pick_context;
 mod picked;
 mod plan;
 pub mod policy;
+mod signal;
 mod sync;
 mod unavailable;
 
@@ -30,7 +33,9 @@ pub use balancer::{Balancer, EndpointSnapshot, LevelSnapshot, Snapshot, Updated}
 pub use config::{Config, InvalidConfig};
 pub use draw::Draw;
 pub use endpoint::{Attributes, Endpoint, EndpointId, InvalidEndpoints, Locality};
+pub use event::{EjectionCause, Event, ReadmissionCause};
 pub use health::{Health, Mark};
+pub use outlier::{FailurePercentage, Outliers, SuccessRate};
 pub use pick_context::PickContext;
 pub use picked::Picked;
 pub use unavailable::Unavailable;

@@ -1,15 +1,19 @@
 //! What is known of one server while calls to it go on.
 
 use std::fmt;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use stanchion_core::{Clock, Instant, Outcome};
 
+use crate::balancer::Shared;
 use crate::health::HealthWord;
 use crate::latency::{Latency, Metering};
+use crate::outlier::{Ejection, Heed, Samples};
 use crate::sync::{AtomicU32, Ordering};
-use crate::{Attributes, Endpoint, EndpointId};
+use crate::{Attributes, EjectionCause, Endpoint, EndpointId};
 
 /// One server, shared by each plan that lists it and by each call that goes there.
 ///
@@ -19,7 +23,12 @@ pub(crate) struct Node<A> {
     /// Right behind the count of references, and so mostly on its cache line: a pick writes both.
     in_flight: AtomicU32,
     pub(crate) health: HealthWord,
+    pub(crate) samples: Samples,
     pub(crate) latency: Latency,
+    /// Changed under the balancer's lock only, together with its bit of `health`.
+    pub(crate) ejection: Mutex<Ejection>,
+    /// The balancer that has it, which is told when it is to be ejected.
+    home: Weak<Shared<A>>,
     pub(crate) id: EndpointId,
     incarnation: u64,
     pub(crate) address: A,
@@ -35,12 +44,20 @@ pub(crate) struct Timing {
 }
 
 impl<A> Node<A> {
-    pub(crate) fn new(endpoint: Endpoint<A>, clock: &Clock) -> Self {
+    pub(crate) fn new(
+        endpoint: Endpoint<A>,
+        clock: &Clock,
+        home: Weak<Shared<A>>,
+        heed: Heed,
+    ) -> Self {
         let (id, incarnation, address, attributes) = endpoint.into_parts();
         Self {
             in_flight: AtomicU32::new(0),
             health: HealthWord::new(),
+            samples: Samples::new(heed),
             latency: Latency::new(),
+            ejection: Mutex::default(),
+            home,
             id,
             incarnation,
             address,
@@ -79,14 +96,29 @@ impl<A> Node<A> {
             .is_ok()
     }
 
-    /// Counts one call less, and what it taught.
+    /// Counts one call less, and what it taught; tells whether too many failed in a row.
     #[inline]
-    pub(crate) fn end(&self, outcome: Outcome, retry_after: Duration, timing: Option<Timing>) {
+    pub(crate) fn end(
+        &self,
+        outcome: Outcome,
+        retry_after: Duration,
+        timing: Option<Timing>,
+    ) -> bool {
         if let Some(timing) = timing {
             self.timed(outcome, retry_after, timing);
         }
+        let suspect = self.samples.heard(outcome);
         let before = self.in_flight.fetch_sub(1, Ordering::Release);
         debug_assert!(before > 0, "a call ended twice");
+        suspect
+    }
+
+    /// Tells the balancer, if there still is one, that too many calls failed in a row.
+    #[cold]
+    pub(crate) fn suspect(self: &Arc<Self>) {
+        if let Some(shared) = self.home.upgrade() {
+            shared.suspect(self, EjectionCause::Consecutive);
+        }
     }
 
     fn timed(&self, outcome: Outcome, retry_after: Duration, timing: Timing) {
@@ -115,7 +147,9 @@ mod loom {
     use crate::{Health, Mark};
 
     fn node() -> Arc<Node<()>> {
-        Arc::new(Node::new(Endpoint::new("a", ()), &Clock::system()))
+        let (clock, home) = (Clock::system(), std::sync::Weak::new());
+        let endpoint = Endpoint::new("a", ());
+        Arc::new(Node::new(endpoint, &clock, home, Heed::NOTHING))
     }
 
     fn end(node: &Node<()>) {

@@ -76,7 +76,9 @@ impl<A> Picked<A> {
 impl<A> Drop for Picked<A> {
     #[inline]
     fn drop(&mut self) {
-        self.node.end(self.outcome, self.retry_after, self.timing);
+        if self.node.end(self.outcome, self.retry_after, self.timing) {
+            self.node.suspect();
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::draw::scale;
 use crate::latency::Metering;
 use crate::node::{Node, Timing};
 use crate::policy::{Needs, Policy};
-use crate::{Config, Draw, Health, PickContext, Picked, Unavailable};
+use crate::{Config, Draw, Health, Outliers, PickContext, Picked, Unavailable};
 use group::Group;
 pub(crate) use levels::{Counts, Load};
 
@@ -34,6 +34,10 @@ pub(crate) struct Plan<A> {
     metering: Option<Metering>,
     /// What is to be said where there is no group.
     unavailable: Unavailable,
+    /// When it is to be made anew, since time alone changes something.
+    pub(crate) due: Instant,
+    /// Whether outlier detection may take out one more.
+    pub(crate) may_eject: bool,
 }
 
 /// One priority.
@@ -84,6 +88,8 @@ impl<A> Plan<A> {
             groups,
             metering: needs.latency,
             unavailable,
+            due: due(&nodes),
+            may_eject: may_eject(&nodes, config),
             by_id,
             nodes,
         }
@@ -194,6 +200,19 @@ impl<A> Plan<A> {
             false => Unavailable::Overloaded,
         })
     }
+}
+
+/// When the first of the ejected is let in again.
+fn due<A>(nodes: &[Arc<Node<A>>]) -> Instant {
+    let ejected = nodes.iter().filter(|node| node.health.read().is_ejected());
+    let until = ejected.filter_map(|node| node.ejection.lock().until());
+    until.min().unwrap_or(Instant::MAX)
+}
+
+fn may_eject<A>(nodes: &[Arc<Node<A>>], config: &Config) -> bool {
+    let is_ejected = |node: &&Arc<Node<A>>| node.health.read().is_ejected();
+    let max = |outliers: &Outliers| outliers.ejected_max(nodes.len());
+    config.outliers.as_ref().map_or(0, max) > nodes.iter().filter(is_ejected).count()
 }
 
 /// A node as it is while a plan is built.

@@ -2,14 +2,15 @@
 
 use stanchion_core::Outcome;
 use stanchion_lb::policy::{P2c, PeakEwma, Policy, Random, RoundRobin};
-use stanchion_lb::{Balancer, Endpoint, PickContext};
+use stanchion_lb::{Balancer, Config, Endpoint, Outliers, PickContext};
 use testkit::{CountingAllocator, allocations};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator::system();
 
 fn picks(policy: impl Policy<usize> + 'static) -> u64 {
-    let balancer = Balancer::new(policy);
+    let balancer =
+        Balancer::new(policy).with_config(Config::default().with_outliers(Outliers::default()));
     let endpoint = |place: usize| Endpoint::new(place.to_string(), place).with_weight(2);
     balancer
         .update((0..20).map(endpoint))

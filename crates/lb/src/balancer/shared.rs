@@ -6,28 +6,40 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use stanchion_core::Clock;
+use stanchion_core::{Clock, Instant, Observe};
 
+use super::change::Change;
 use super::{EndpointSnapshot, LevelSnapshot, Snapshot};
 use crate::node::Node;
 use crate::plan::Plan;
-use crate::policy::Policy;
+use crate::policy::{Metering, Policy};
+use crate::signal::Signal;
+use crate::sync::{AtomicU32, Ordering};
 use crate::{
-    Config, Draw, ENDPOINTS_MAX, Endpoint, Health, InvalidEndpoints, Mark, PickContext, Picked,
-    Unavailable,
+    Config, Draw, ENDPOINTS_MAX, EjectionCause, Endpoint, Event, Health, InvalidEndpoints, Mark,
+    Outliers, PickContext, Picked, ReadmissionCause, Unavailable,
 };
 
-pub(super) struct Shared<A> {
-    plan: ArcSwap<Plan<A>>,
+pub(crate) struct Shared<A> {
+    pub(super) plan: ArcSwap<Plan<A>>,
     /// Held while a plan is built and swapped in, so that the last change wins.
-    settings: Mutex<Settings<A>>,
-    clock: Clock,
+    pub(super) settings: Mutex<Settings<A>>,
+    pub(super) clock: Clock,
+    pub(super) observer: Option<Observer>,
+    /// Changes with each plan, and is closed with the last handle.
+    pub(super) signal: Arc<Signal>,
+    /// How many futures do what becomes due, so that picks need not.
+    pub(super) upkeepers: AtomicU32,
 }
 
-struct Settings<A> {
-    policy: Arc<dyn Policy<A>>,
-    config: Config,
+pub(super) struct Settings<A> {
+    pub(super) policy: Arc<dyn Policy<A>>,
+    pub(super) config: Config,
+    /// Since when calls are counted for the rules by interval.
+    pub(super) swept: Instant,
 }
+
+pub(super) type Observer = Arc<dyn Observe<Event> + Send + Sync>;
 
 /// What an update changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,14 +54,26 @@ pub struct Updated {
 }
 
 impl<A> Shared<A> {
-    pub(super) fn new(policy: Arc<dyn Policy<A>>, config: Config, clock: Clock) -> Self {
+    pub(super) fn new(
+        policy: Arc<dyn Policy<A>>,
+        config: Config,
+        clock: Clock,
+        observer: Option<Observer>,
+    ) -> Self {
         let none = Box::default();
         let draw = &mut Draw::of_thread();
         let plan = Plan::new(none, Box::default(), &*policy, &config, draw);
         Self {
             plan: ArcSwap::from_pointee(plan),
-            settings: Mutex::new(Settings { policy, config }),
+            settings: Mutex::new(Settings {
+                policy,
+                config,
+                swept: Instant::ZERO,
+            }),
             clock,
+            observer,
+            signal: Arc::default(),
+            upkeepers: AtomicU32::new(0),
         }
     }
 
@@ -65,16 +89,57 @@ impl<A> Shared<A> {
 
     #[inline]
     pub(super) fn pick(&self, context: &PickContext<'_>) -> Result<Picked<A>, Unavailable> {
-        self.plan.load().pick(context, &self.clock)
+        let plan = self.plan.load();
+        if plan.due != Instant::MAX && self.catches_up(plan.due, context) {
+            return self.plan.load().pick(context, &self.clock);
+        }
+        plan.pick(context, &self.clock)
     }
 
-    pub(super) fn update(&self, endpoints: Vec<Endpoint<A>>) -> Result<Updated, InvalidEndpoints>
+    /// Does what became due, where nobody else sees to it. While another does so, the plan is good
+    /// enough as it is.
+    #[cold]
+    fn catches_up(&self, due: Instant, context: &PickContext<'_>) -> bool {
+        // Relaxed: at worst a pick does what the future would have done a moment later.
+        if self.upkeepers.load(Ordering::Relaxed) > 0 {
+            return false;
+        }
+        let now = context.now.unwrap_or_else(|| self.clock.now());
+        if now < due {
+            return false;
+        }
+        let Some(settings) = self.settings.try_lock() else {
+            return false;
+        };
+        self.change_under(settings, |change| {
+            change.readmit_due();
+            change.plan_anew();
+        });
+        true
+    }
+
+    pub(super) fn update(
+        self: &Arc<Self>,
+        endpoints: Vec<Endpoint<A>>,
+    ) -> Result<Updated, InvalidEndpoints>
     where
         A: PartialEq,
     {
         let by_id = sorted(&endpoints)?;
-        let settings = self.settings.lock();
-        let before = self.plan.load_full();
+        Ok(self.change(|change| self.updated(change, endpoints, by_id)))
+    }
+
+    fn updated(
+        self: &Arc<Self>,
+        change: &mut Change<'_, A>,
+        endpoints: Vec<Endpoint<A>>,
+        by_id: Box<[u32]>,
+    ) -> Updated
+    where
+        A: PartialEq,
+    {
+        let before = change.plan.clone();
+        let heed = change.settings.config.heed();
         let count = endpoints.len();
         let mut kept = 0;
         let node = |endpoint: Endpoint<A>| {
@@ -85,7 +150,10 @@ impl<A> Shared<A> {
                     node.attributes.store(Arc::new(endpoint.into_parts().3));
                     node.clone()
                 }
-                None => Arc::new(Node::new(endpoint, &self.clock)),
+                None => {
+                    let home = Arc::downgrade(self);
+                    Arc::new(Node::new(endpoint, &self.clock, home, heed))
+                }
             }
         };
         let nodes: Box<[Arc<Node<A>>]> = endpoints.into_iter().map(node).collect();
@@ -93,17 +161,17 @@ impl<A> Shared<A> {
             self.begin_latencies(&nodes, metering);
         }
         let removed = before.nodes.len() - kept;
-        self.swap(&settings, nodes, by_id);
-        Ok(Updated {
+        change.swap(nodes, by_id);
+        Updated {
             added: count - kept,
             kept,
             removed,
-        })
+        }
     }
 
     /// Gives nodes whose latency nobody knows the median of the others', so that a new one is
     /// neither flooded nor starved.
-    fn begin_latencies(&self, nodes: &[Arc<Node<A>>], metering: crate::policy::Metering) {
+    fn begin_latencies(&self, nodes: &[Arc<Node<A>>], metering: Metering) {
         let now = self.clock.now();
         let known = nodes
             .iter()
@@ -118,12 +186,56 @@ impl<A> Shared<A> {
     }
 
     pub(super) fn mark(&self, id: &str, mark: Mark) -> Option<Health> {
-        let (before, after) = self.plan.load().node(id)?.health.mark(mark);
-        if before.health() != after.health() || before.is_held() != after.is_held() {
-            let settings = self.settings.lock();
-            self.plan_anew(&settings);
+        let node = self.plan.load().node(id)?.clone();
+        Some(self.mark_node(&node, mark))
+    }
+
+    /// Marks this very server, whatever may have its id by now.
+    pub(crate) fn mark_node(&self, node: &Arc<Node<A>>, mark: Mark) -> Health {
+        let marked = node.health.mark(mark);
+        let (before, after) = marked;
+        let may_readmit = matches!(mark, Mark::Healthy | Mark::Degraded) && before.is_ejected();
+        if before != after || may_readmit {
+            self.change(|change| {
+                // What was said of a server that is gone by now changes nothing.
+                if !change.knows(node) {
+                    return;
+                }
+                let mut anew = change.marked(node, marked, mark);
+                if mark == Mark::Readmit {
+                    change.readmit(node, ReadmissionCause::Marked);
+                }
+                let config = &change.settings.config;
+                let by_checks = |outliers: &Outliers| outliers.readmit_by_checks;
+                if may_readmit && config.outliers.as_ref().is_some_and(by_checks) {
+                    anew |= change.readmit(node, ReadmissionCause::CheckPassed);
+                }
+                if anew {
+                    change.plan_anew();
+                }
+            });
         }
-        Some(after.health())
+        node.health.read().health()
+    }
+
+    /// Takes out a server that failed too often, if as many as may be are not out already.
+    pub(crate) fn suspect(&self, node: &Arc<Node<A>>, cause: EjectionCause) {
+        if !self.plan.load().may_eject {
+            let id = node.id.clone();
+            self.tell(&Event::EjectionSkipped { id, cause });
+            return;
+        }
+        self.change(|change| {
+            if change.knows(node) && change.eject(node, cause) {
+                change.plan_anew();
+            }
+        });
+    }
+
+    pub(super) fn tell(&self, event: &Event) {
+        if let Some(observer) = &self.observer {
+            observer.observe(event);
+        }
     }
 
     pub(super) fn health(&self, id: &str) -> Option<Health> {
@@ -131,40 +243,42 @@ impl<A> Shared<A> {
     }
 
     pub(super) fn set_policy(&self, policy: Arc<dyn Policy<A>>) {
-        let mut settings = self.settings.lock();
-        settings.policy = policy;
-        self.plan_anew(&settings);
+        self.change(|change| {
+            change.settings.policy = policy;
+            change.plan_anew();
+        });
     }
 
     pub(super) fn set_config(&self, config: Config) {
-        let mut settings = self.settings.lock();
-        settings.config = config;
-        self.plan_anew(&settings);
-    }
-
-    /// Plans anew for the same endpoints.
-    fn plan_anew(&self, settings: &Settings<A>) {
-        let before = self.plan.load_full();
-        self.swap(settings, before.nodes.clone(), before.by_id.clone());
-    }
-
-    fn swap(&self, settings: &Settings<A>, nodes: Box<[Arc<Node<A>>]>, by_id: Box<[u32]>) {
-        let draw = &mut Draw::of_thread();
-        let plan = Plan::new(nodes, by_id, &*settings.policy, &settings.config, draw);
-        self.plan.store(Arc::new(plan));
+        self.change(|change| {
+            if config.outliers.is_none() {
+                change.readmit_all();
+            }
+            let heed = config.heed();
+            for node in &change.plan.nodes {
+                node.samples.set_heed(heed);
+            }
+            change.settings.config = config;
+            change.plan_anew();
+        });
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
         let plan = self.plan.load();
         let now = self.clock.now();
+        let (_, config) = self.settings();
+        let interval = config.outliers.map(|outliers| outliers.interval);
         let endpoint = |node: &Arc<Node<A>>| {
             let known = node.health.read();
             let attributes = node.attributes.load();
+            let ejection = *node.ejection.lock();
             let latency = plan.metering().and_then(|by| node.latency.at(now, by));
             EndpointSnapshot {
                 id: node.id.clone(),
                 health: known.health(),
                 held: known.is_held(),
+                ejected_for: ejection.until().map(|until| until - now),
+                ejections: interval.map_or(0, |interval| ejection.recent_at(now, interval)),
                 in_flight: node.in_flight(),
                 latency: latency.map(|nanos| Duration::from_secs_f32(nanos / 1e9)),
                 weight: attributes.weight,
@@ -199,6 +313,12 @@ fn sorted<A>(endpoints: &[Endpoint<A>]) -> Result<Box<[u32]>, InvalidEndpoints> 
     match places.windows(2).find(|pair| id(pair[0]) == id(pair[1])) {
         Some(pair) => Err(InvalidEndpoints::Duplicate(id(pair[0]).clone())),
         None => Ok(places),
+    }
+}
+
+impl<A> Drop for Shared<A> {
+    fn drop(&mut self) {
+        self.signal.close();
     }
 }
 

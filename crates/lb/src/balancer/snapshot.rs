@@ -22,6 +22,10 @@ pub struct EndpointSnapshot {
     pub health: Health,
     /// Whether its breaker keeps it from being picked even in panic.
     pub held: bool,
+    /// For how much longer outlier detection has taken it out, if it has.
+    pub ejected_for: Option<Duration>,
+    /// How many ejections of late count towards the length of its next.
+    pub ejections: u32,
     /// Calls that this balancer has sent there and that are not over.
     pub in_flight: u32,
     /// Its peak latency, decayed; `None` where the policy times no calls, or none has ended.
