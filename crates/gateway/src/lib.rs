@@ -13,6 +13,7 @@ mod exchange;
 mod fields;
 mod forward;
 mod gateway;
+mod gathered;
 mod guard;
 mod hop_by_hop;
 mod limit;

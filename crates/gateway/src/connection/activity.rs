@@ -17,6 +17,8 @@ pub(crate) struct Activity {
     multiplexed: AtomicBool,
     /// Streams open, in HTTP/2.
     streams: AtomicU32,
+    /// Parts of responses that went to the client, in HTTP/2.
+    parts_sent: AtomicU64,
 }
 
 /// Whether requests come in.
@@ -54,6 +56,7 @@ impl Activity {
             body_coming: AtomicBool::new(false),
             multiplexed: AtomicBool::new(false),
             streams: AtomicU32::new(0),
+            parts_sent: AtomicU64::new(0),
         }
     }
 
@@ -133,6 +136,15 @@ impl Activity {
         if self.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.enter(Phase::Idle);
         }
+    }
+
+    /// The head of a response, or a part of its body, goes to the client.
+    pub(super) fn part_sent(&self) {
+        self.parts_sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn parts_sent(&self) -> u64 {
+        self.parts_sent.load(Ordering::Relaxed)
     }
 
     pub(super) fn multiplexed(&self) -> bool {

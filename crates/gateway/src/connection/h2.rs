@@ -1,6 +1,7 @@
 //! Serves a connection of HTTP/2, opened by its preface.
 
 mod flood;
+mod frames;
 mod service;
 mod stream;
 
@@ -16,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use stanchion_core::Instant;
 
 use super::Activity;
-use super::activity::Phase;
+use super::activity::{InputState, Phase};
 use super::io::ClientIo;
 use crate::exchange::Peer;
 use crate::pace::Pace;
@@ -24,6 +25,7 @@ use crate::stack::GatewayService;
 use crate::timer::LazyTimer;
 use crate::worker::{Current, Worker};
 use flood::Resets;
+pub(super) use frames::Frames;
 use service::StreamService;
 pub(crate) use stream::Stream;
 use stream::Streams;
@@ -97,7 +99,9 @@ pub(super) async fn serve<S: GatewayService>(
         loop {
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 // Of another error the client sees the same.
-                if !ended.is_err_and(|error| is_flood(&error)) {
+                let flood = activity.input() == InputState::Broken
+                    || ended.is_err_and(|error| is_flood(&error));
+                if !flood {
                     return Poll::Ready(Ended::Quietly);
                 }
                 worker.http2_metrics().floods.inc();

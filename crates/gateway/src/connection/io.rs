@@ -10,8 +10,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::activity::{Activity, InputState, Phase};
+use super::h2::Frames;
 use super::input::{End, Input, Protocol, Refused};
 use crate::config::Listen;
+use crate::gathered;
 use crate::guard::Refusal;
 use crate::pace::Pace;
 use crate::timer::{LazyTimer, within};
@@ -46,6 +48,8 @@ pub(super) struct ClientIo {
     blocked_since: Option<Instant>,
     /// Read since the task was last suspended, of HTTP/2.
     read_in_turn: usize,
+    /// Of HTTP/2, once something came in.
+    frames: Option<Box<Frames>>,
 }
 
 impl ClientIo {
@@ -61,6 +65,7 @@ impl ClientIo {
             write_timer: LazyTimer::new(clock.clone()),
             blocked_since: None,
             read_in_turn: 0,
+            frames: None,
             activity,
         }
     }
@@ -141,6 +146,15 @@ impl ClientIo {
         }
     }
 
+    /// Whether these bytes of HTTP/2 are too many frames that ask for nothing.
+    fn are_a_flood(&mut self, came: &[u8]) -> bool {
+        let now = || self.read_timer.now();
+        let frames = self
+            .frames
+            .get_or_insert_with(|| Box::new(Frames::new(now())));
+        frames.read(came) && frames.are_a_flood(self.activity.parts_sent(), now())
+    }
+
     /// Ready once a read has waited for too long.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.read_deadline() {
@@ -207,7 +221,12 @@ impl AsyncRead for ClientIo {
         }
         if buf.filled().len() > before {
             if this.activity.multiplexed() {
-                this.read_in_turn += buf.filled().len() - before;
+                let came = &buf.filled()[before..];
+                this.read_in_turn += came.len();
+                if this.are_a_flood(came) {
+                    this.activity.set_input(InputState::Broken);
+                    return Poll::Ready(Err(broken()));
+                }
             }
             return read;
         }
@@ -243,7 +262,7 @@ impl AsyncWrite for ClientIo {
         if self.activity.input() == InputState::Broken {
             return Poll::Ready(Err(broken()));
         }
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let written = gathered::poll_write(&mut self.stream, cx, bufs);
         self.wait_for_write(cx, written)
     }
 

@@ -9,6 +9,7 @@ use stanchion_core::{Clock, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::gathered;
 use crate::timer::LazyTimer;
 
 /// Whether a request is under way on a connection. One task writes it and the connection's task
@@ -114,7 +115,7 @@ impl AsyncWrite for UpstreamIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let written = gathered::poll_write(&mut self.stream, cx, bufs);
         self.wrote(written)
     }
 

@@ -44,6 +44,27 @@ impl Frames {
         Some((head[3], content))
     }
 
+    /// Sends a frame again and again, and reads the answer to each, until the gateway closes; how
+    /// often.
+    fn repeat(&mut self, kind: u8, content: &[u8]) -> usize {
+        const AT_ONCE: usize = 20;
+        let burst = frame(kind, 0, 0, content).repeat(AT_ONCE);
+        for answered in 0.. {
+            if answered % AT_ONCE == 0 && !self.wire.try_write(&burst) {
+                return answered;
+            }
+            assert!(answered < 50_000, "the gateway answers without end");
+            loop {
+                match self.next() {
+                    Some((found, _)) if found == kind => break,
+                    None | Some((GOAWAY, _)) => return answered,
+                    Some(_) => {}
+                }
+            }
+        }
+        unreachable!("the loop has no end of its own")
+    }
+
     /// Has the gateway read all that was written; false where the connection is over.
     fn ping(&mut self) -> bool {
         if !self.wire.try_write(frame(PING, 0, 0, b"12345678")) {
@@ -76,6 +97,41 @@ fn assert_serves(gateway: &Gateway) {
         let mut client = Client::connect(gateway.address()).await;
         assert_eq!(client.get("/").await.status(), 200);
     });
+}
+
+#[test]
+fn frames_that_ask_for_nothing_but_an_answer_which_is_read() {
+    let origin = Origin::saying("hello");
+    let gateway = before(&origin);
+    for (count, (kind, content)) in [(PING, &b"12345678"[..]), (SETTINGS, b"")]
+        .iter()
+        .enumerate()
+    {
+        let mut client = Frames::connect(gateway.address());
+        let sent = client.repeat(*kind, content);
+        assert!(sent >= 500, "closed after {sent} of kind {kind}");
+        let floods = metric(&gateway, "http2_floods_total");
+        assert!((floods - (count as f64 + 1.0)).abs() < f64::EPSILON);
+    }
+    assert_serves(&gateway);
+    gateway.shutdown();
+}
+
+#[test]
+fn a_client_that_pings_for_each_part_of_a_response_is_no_flood() {
+    let origin = Origin::saying("hello");
+    let gateway = before(&origin);
+    let mut client = Frames::connect(gateway.address());
+    for number in 0..300 {
+        let asked = frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, GET);
+        assert!(client.wire.try_write(asked));
+        for _ in 0..8 {
+            assert!(client.ping(), "closed at request {number}");
+        }
+    }
+    assert!(metric(&gateway, "http2_floods_total").abs() < f64::EPSILON);
+    assert_serves(&gateway);
+    gateway.shutdown();
 }
 
 #[test]

@@ -104,6 +104,7 @@ pub(crate) struct Stream {
 impl Stream {
     pub(super) fn answered(&self) {
         self.answered.store(true, Ordering::Relaxed);
+        self.shared.activity.part_sent();
     }
 
     /// hyper asks for the next part of the body.
@@ -121,6 +122,7 @@ impl Stream {
         let now = self.shared.activity.clock().now();
         self.given_at.store(now.as_nanos(), Ordering::Relaxed);
         self.given_bytes.store(bytes, Ordering::Relaxed);
+        self.shared.activity.part_sent();
     }
 
     /// Until when the client must have made room, if it is the client that is waited for.
