@@ -14,6 +14,12 @@ use stanchion_gateway::{Config, Event, Gateway};
 
 use signals::{Asked, Signals};
 
+/// A request takes about ten allocations, two of them too large for what the system's allocator keeps
+/// at hand for a thread.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// An HTTP gateway: routes by host and path, and limits by client.
 #[derive(Parser)]
 #[command(name = "stanchion-gateway", version, max_term_width = 100)]
