@@ -19,6 +19,7 @@ mod source {
 mod forwarded;
 mod gateway_config;
 mod guard;
+mod hashing;
 mod limiter;
 mod quota;
 
@@ -37,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     target("forwarded", forwarded::run),
     target("gateway_config", gateway_config::run),
     target("guard", guard::run),
+    target("hashing", hashing::run),
     target("limiter", limiter::run),
     target("quota", quota::run),
 ];

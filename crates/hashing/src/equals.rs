@@ -1,6 +1,4 @@
-//! Nodes for tables without weights, and ids that such a table keeps.
-
-use std::fmt;
+//! Nodes for tables without weights.
 
 use crate::roster::Roster;
 use crate::{InvalidTable, Node};
@@ -16,27 +14,5 @@ pub(crate) fn equals<'a>(nodes: &'a [Node<'a>]) -> Result<Roster<'a>, InvalidTab
             weight: nodes[at].weight(),
             expected,
         }),
-    }
-}
-
-/// The id of a node, kept.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Id(Box<[u8]>);
-
-impl Id {
-    pub(crate) const fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl From<&[u8]> for Id {
-    fn from(bytes: &[u8]) -> Self {
-        Self(bytes.into())
-    }
-}
-
-impl fmt::Debug for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.0.escape_ascii())
     }
 }

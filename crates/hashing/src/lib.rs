@@ -7,7 +7,10 @@ mod circle;
 mod consistent;
 pub mod engine;
 mod equals;
+#[cfg(feature = "serde")]
+mod file;
 mod hash;
+mod id;
 mod invalid;
 mod jump;
 mod ln;

@@ -1,6 +1,12 @@
 //! A ring of 64-bit points.
 
+#[cfg(feature = "ketama")]
+mod ketama;
+
 use std::num::NonZeroU32;
+
+#[cfg(feature = "ketama")]
+pub(crate) use ketama::widened;
 
 use crate::circle::{Circle, Walk};
 use crate::hash::{node_hash, pair_hash};
@@ -127,16 +133,20 @@ impl Ring {
             let hash = node_hash(node.id());
             drawn.extend((0..points.of(node.weight())).map(|i| (pair_hash(hash, i), index)));
         }
-        let (sorted, starts, shift) = sort(&drawn);
-        let weights = roster.weights();
+        Ok(Self::of(&drawn, roster.weights()))
+    }
+
+    /// A ring of these points, at least one, each with its owner.
+    fn of(drawn: &[(u64, u32)], weights: Weights) -> Self {
+        let (sorted, starts, shift) = sort(drawn);
         let owners = sorted.iter().map(|&(_, owner)| owner).collect();
-        Ok(Self {
+        Self {
             points: sorted.iter().map(|&(point, _)| point).collect(),
             circle: Circle::new(owners, weights.len()),
             starts,
             shift,
             weights,
-        })
+        }
     }
 
     /// How many points there are.

@@ -107,6 +107,11 @@ impl Buckets {
     pub(super) const fn working(&self) -> u32 {
         self.working
     }
+
+    #[cfg(feature = "serde")]
+    pub(super) fn stopped(&self) -> &[u32] {
+        &self.stopped
+    }
 }
 
 /// `hash` / 2⁶⁴ of `bound`.

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use super::buckets::Buckets;
-use crate::equals::{Id, equals};
+use crate::equals::equals;
+use crate::id::Id;
 use crate::{Anchor, InvalidTable, Node};
 
 /// Which node of an [`Anchor`] table has which bucket, and in which order the other buckets were
@@ -9,6 +10,11 @@ use crate::{Anchor, InvalidTable, Node};
 ///
 /// With feature `serde` it is written and read; what is read is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(try_from = "crate::file::AnchorFile", into = "crate::file::AnchorFile")
+)]
 pub struct AnchorHistory {
     buckets: Buckets,
     /// Of each bucket; none exactly where it does not work.
@@ -39,6 +45,29 @@ impl AnchorHistory {
             buckets,
             ids: ids.into(),
         })
+    }
+
+    /// Of ids that have been checked, and the buckets without one, the last that was emptied at the
+    /// end.
+    #[cfg(feature = "serde")]
+    pub(crate) fn from_parts(ids: Box<[Option<Id>]>, emptied: &[u32]) -> Self {
+        let capacity = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+        let mut buckets = Buckets::new(capacity);
+        for &bucket in emptied {
+            buckets.stop(bucket);
+        }
+        Self { buckets, ids }
+    }
+
+    #[cfg(feature = "serde")]
+    pub(crate) fn into_ids(self) -> Box<[Option<Id>]> {
+        self.ids
+    }
+
+    /// The buckets without a node, the last that was emptied at the end.
+    #[cfg(feature = "serde")]
+    pub(crate) fn emptied(&self) -> &[u32] {
+        self.buckets.stopped()
     }
 
     pub(super) fn followed_by(&self, nodes: &[Node<'_>]) -> Result<Self, InvalidTable> {

@@ -1,4 +1,5 @@
-use crate::equals::{Id, equals};
+use crate::equals::equals;
+use crate::id::Id;
 use crate::{InvalidTable, Node};
 
 /// The nodes of a [`Jump`](crate::Jump) table, by the numbers of their buckets: what the next table has
@@ -6,6 +7,11 @@ use crate::{InvalidTable, Node};
 ///
 /// With feature `serde` it is written and read; what is read is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(try_from = "crate::file::JumpFile", into = "crate::file::JumpFile")
+)]
 pub struct JumpHistory {
     ids: Box<[Id]>,
 }
@@ -16,6 +22,17 @@ impl JumpHistory {
         Ok(Self {
             ids: nodes.iter().map(|node| Id::from(node.id())).collect(),
         })
+    }
+
+    /// Of ids that have been checked.
+    #[cfg(feature = "serde")]
+    pub(crate) const fn from_ids(ids: Box<[Id]>) -> Self {
+        Self { ids }
+    }
+
+    #[cfg(feature = "serde")]
+    pub(crate) fn into_ids(self) -> Box<[Id]> {
+        self.ids
     }
 
     pub(super) fn followed_by(&self, nodes: &[Node<'_>]) -> Result<Self, InvalidTable> {
