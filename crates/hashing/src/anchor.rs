@@ -19,6 +19,11 @@ use crate::{ConsistentHash, InvalidTable, Node};
 /// others join at once, those that join take the places of those that leave, both in the order of
 /// their ids.
 ///
+/// The first buckets are those of the nodes in the order of their ids; the others are emptied from the
+/// last one on. A hash meets bucket ⌊hash · capacity ÷ 2⁶⁴⌋ first, and from an empty one draws the
+/// upper half, exclusive or the lower, of its product with an odd multiple of 2⁶⁴ ÷ φ (that which is
+/// twice the bucket and one more).
+///
 /// Further owners are all others in an order that belongs to the hash.
 ///
 /// # Complexity
@@ -45,7 +50,7 @@ use crate::{ConsistentHash, InvalidTable, Node};
 /// // Another node leaves; this one keeps the key, wherever it is in the slice.
 /// let others: Vec<Node<'_>> = nodes.into_iter().filter(|node| node.id() != b"a").collect();
 /// let after = table.updated(&others)?;
-/// assert_eq!(owner.id(), b"c");
+/// assert_eq!(owner.id(), b"b");
 /// assert_eq!(others[after.owner(hash)], owner);
 /// # Ok::<(), stanchion_hashing::InvalidTable>(())
 /// ```

