@@ -10,6 +10,7 @@ mod draw;
 mod endpoint;
 mod event;
 mod health;
+mod ip_key;
 mod latency;
 mod node;
 mod outlier;
@@ -29,12 +30,13 @@ pub use balance::{
 };
 #[cfg(feature = "http")]
 pub use balance::{AtEnd, JudgedBody};
-pub use balancer::{Balancer, EndpointSnapshot, LevelSnapshot, Snapshot, Updated};
+pub use balancer::{Balancer, EndpointSnapshot, LevelSnapshot, Picker, Snapshot, Updated};
 pub use config::{Config, InvalidConfig};
 pub use draw::Draw;
 pub use endpoint::{Attributes, Endpoint, EndpointId, InvalidEndpoints, Locality};
 pub use event::{EjectionCause, Event, ReadmissionCause};
 pub use health::{Health, Mark};
+pub use ip_key::IpKey;
 pub use outlier::{FailurePercentage, Outliers, SuccessRate};
 pub use pick_context::PickContext;
 pub use picked::Picked;

@@ -4,6 +4,7 @@
 //! change of the group and off the path of calls. A pick asks the table, which takes no lock and
 //! allocates nothing. Own policies implement the two traits.
 
+mod consistent_hash;
 mod invalid;
 mod least_connections;
 mod load;
@@ -24,6 +25,7 @@ pub use crate::latency::Metering;
 use crate::node::{Node, Timing};
 use crate::{Draw, EndpointId, Health, Picked};
 
+pub use consistent_hash::ConsistentHash;
 pub use invalid::InvalidPolicy;
 pub use least_connections::LeastConnections;
 pub use p2c::P2c;
@@ -143,6 +145,10 @@ impl<A> Member<A> {
         self.node.health.read().health()
     }
 
+    fn is_full(&self) -> bool {
+        self.in_flight_max != u32::MAX && self.in_flight() >= self.in_flight_max
+    }
+
     /// Counts a call there, unless it is full.
     #[inline]
     pub(crate) fn begin(&self, timing: Option<Timing>) -> Option<Picked<A>> {
@@ -180,10 +186,11 @@ impl<'a, A> Choice<'a, A> {
         &mut self.draw
     }
 
-    /// Whether the endpoint at `index` may be used and is not to be avoided.
+    /// Whether the endpoint at `index` may be used, is not full, and is not to be avoided.
     #[must_use]
     pub fn allows(&self, index: usize) -> bool {
-        let allowed = |member: &Member<A>| member.usable && !self.avoids(member);
+        let allowed =
+            |member: &Member<A>| member.usable && !member.is_full() && !self.avoids(member);
         self.members.get(index).is_some_and(allowed)
     }
 

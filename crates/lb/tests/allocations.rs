@@ -1,7 +1,9 @@
 //! What a pick allocates: nothing.
 
 use stanchion_core::Outcome;
-use stanchion_lb::policy::{P2c, PeakEwma, Policy, Random, RoundRobin};
+use stanchion_lb::policy::{
+    ConsistentHash, LeastConnections, P2c, PeakEwma, Policy, Random, RoundRobin, WeightedRoundRobin,
+};
 use stanchion_lb::{Balancer, Config, Endpoint, Outliers, PickContext};
 use testkit::{CountingAllocator, allocations};
 
@@ -70,6 +72,11 @@ fn no_call_of_a_ready_endpoint_allocates() {
 fn no_pick_allocates() {
     assert_eq!(picks(RoundRobin::new()), 0);
     assert_eq!(picks(Random::new()), 0);
+    assert_eq!(picks(WeightedRoundRobin::new()), 0);
+    assert_eq!(picks(LeastConnections::new()), 0);
+    assert_eq!(picks(ConsistentHash::ring()), 0);
+    assert_eq!(picks(ConsistentHash::maglev()), 0);
+    assert_eq!(picks(ConsistentHash::rendezvous()), 0);
     assert_eq!(picks(P2c::new()), 0);
     assert_eq!(picks(PeakEwma::new()), 0);
 }

@@ -2,6 +2,8 @@
 
 #[path = "model/fleet.rs"]
 mod fleet;
+#[path = "model/hashing.rs"]
+mod hashing;
 #[path = "model/lives.rs"]
 mod lives;
 #[path = "model/policies.rs"]

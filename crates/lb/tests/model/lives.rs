@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use proptest::prelude::*;
 use stanchion_core::Outcome;
 use stanchion_lb::policy::{
-    LeastConnections, P2c, PeakEwma, Policy, Random, RoundRobin, WeightedRoundRobin,
+    ConsistentHash, LeastConnections, P2c, PeakEwma, Policy, Random, RoundRobin, WeightedRoundRobin,
 };
 use stanchion_lb::{Balancer, Config, Endpoint, Health, Mark, PickContext, Picked, Unavailable};
 
@@ -313,6 +313,12 @@ proptest! {
     #[test]
     fn least_connections_lives(steps in steps()) {
         live(LeastConnections::new(), steps)?;
+    }
+
+    #[test]
+    fn consistent_hash_lives(steps in steps()) {
+        live(ConsistentHash::ring(), steps.clone())?;
+        live(ConsistentHash::rendezvous().with_bound(1.25).expect("above 1"), steps)?;
     }
 
     #[test]
