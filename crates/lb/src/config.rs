@@ -2,6 +2,9 @@ mod invalid;
 
 pub use invalid::InvalidConfig;
 
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
 use crate::Outliers;
 use crate::outlier::Heed;
 
@@ -22,21 +25,69 @@ pub struct Config {
     pub(crate) panic_threshold: u8,
     pub(crate) overprovisioning: u16,
     pub(crate) outliers: Option<Outliers>,
+    pub(crate) local_zone: Option<Arc<str>>,
+    pub(crate) zone_endpoints_min: u32,
+    pub(crate) subset: Option<Subset>,
+}
+
+/// The few of many endpoints that one client uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Subset {
+    pub(crate) client: u64,
+    pub(crate) size: NonZeroU32,
 }
 
 impl Default for Config {
     /// A panic threshold of 50 % and an overprovisioning factor of 140 %, as in Envoy; no outlier
-    /// detection.
+    /// detection, no zone, no subset.
     fn default() -> Self {
         Self {
             panic_threshold: 50,
             overprovisioning: 140,
             outliers: None,
+            local_zone: None,
+            zone_endpoints_min: 6,
+            subset: None,
         }
     }
 }
 
 impl Config {
+    /// The zone that this client stands in, by the name in [`Locality::zone`](crate::Locality): calls
+    /// stay there while its endpoints can take their part of all traffic; of a zone with too few, the
+    /// rest goes to zones that can take more. Clients are taken to be spread evenly over the zones that
+    /// have endpoints. Not in panic, and not with policies that go by a hash, since keys would move
+    /// twice. Default: zones do not matter.
+    ///
+    /// Envoy's zone aware routing, which knows where the clients are.
+    #[must_use]
+    pub fn with_local_zone(mut self, zone: impl Into<Arc<str>>) -> Self {
+        self.local_zone = Some(zone.into());
+        self
+    }
+
+    /// With fewer endpoints to choose among than this, zones do not matter. Default: 6.
+    ///
+    /// Envoy's `min_cluster_size`.
+    #[must_use]
+    pub fn with_zone_endpoints_min(mut self, endpoints: u32) -> Self {
+        self.zone_endpoints_min = endpoints;
+        self
+    }
+
+    /// Of all endpoints that may be used, only so many are: those that rank first for this client, by a
+    /// hash of its number and their ids. When an endpoint comes or goes, or its health changes, each
+    /// client replaces at most one. Clients need different numbers, and each its own again after a
+    /// restart. For many clients of many endpoints, which would otherwise all be connected. Not with
+    /// policies that go by a hash. Default: all are used.
+    ///
+    /// gRPC's random subsetting (A68).
+    #[must_use]
+    pub fn with_subset(mut self, client: u64, size: NonZeroU32) -> Self {
+        self.subset = Some(Subset { client, size });
+        self
+    }
+
     /// With less than this share of a level's endpoints fit, in percent, its health is believed no
     /// more, and the level is used whole: better a few failures than all calls on the few that
     /// seem to be left. Only where the other levels cannot take the traffic either. 0 turns it off:

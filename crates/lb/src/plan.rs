@@ -8,18 +8,20 @@
 
 mod group;
 mod levels;
+mod subset;
+mod zones;
 
 use std::sync::Arc;
 
 use stanchion_core::{Clock, Instant};
 
-use crate::draw::scale;
 use crate::latency::Metering;
 use crate::node::{Node, Timing};
 use crate::policy::{Needs, Policy};
 use crate::{Config, Draw, Health, Outliers, PickContext, Picked, Unavailable};
 use group::Group;
 pub(crate) use levels::{Counts, Load};
+use zones::WHOLE;
 
 /// All that picks read.
 #[derive(Debug)]
@@ -66,7 +68,7 @@ impl<A> Plan<A> {
 
         let of_level = |priority: u8| {
             let of_level = known.iter().filter(move |known| known.priority == priority);
-            LevelNodes::new(of_level.copied().collect())
+            LevelNodes::new(of_level.collect())
         };
         let found: Vec<LevelNodes<'_, A>> = priorities.iter().copied().map(of_level).collect();
         let counts: Vec<Counts> = found.iter().map(LevelNodes::counts).collect();
@@ -78,7 +80,7 @@ impl<A> Plan<A> {
                 load,
             })
             .collect();
-        let groups = groups(&found, &loads, policy, needs, draw);
+        let groups = groups(&found, &loads, (policy, needs), config, draw);
         let unavailable = match known.is_empty() {
             true => Unavailable::NoEndpoints,
             false => Unavailable::AllUnhealthy,
@@ -164,15 +166,15 @@ impl<A> Plan<A> {
     fn route(&self, hash: Option<u64>, draw: &mut Draw) -> usize {
         match &*self.groups {
             [] => 0,
-            [group, ..] if group.share_end >= 100 => 0,
+            [group, ..] if group.share_end >= WHOLE => 0,
             groups => {
                 let bits = match hash {
                     // Mixed again, since the policy goes by the hash itself.
                     Some(hash) => Draw::from_seed(hash).bits(),
                     None => draw.bits(),
                 };
-                let point = scale(bits, 100);
-                let passed = |group: &Group<A>| group.share_end as usize <= point;
+                let point = (u128::from(bits) * u128::from(WHOLE)) >> 64;
+                let passed = |group: &Group<A>| u128::from(group.share_end) <= point;
                 groups.partition_point(passed)
             }
         }
@@ -223,13 +225,7 @@ struct Known<'a, A> {
     weight: u16,
     priority: u8,
     in_flight_max: u32,
-}
-
-impl<A> Copy for Known<'_, A> {}
-impl<A> Clone for Known<'_, A> {
-    fn clone(&self) -> Self {
-        *self
-    }
+    zone: Arc<str>,
 }
 
 impl<'a, A> Known<'a, A> {
@@ -243,6 +239,7 @@ impl<'a, A> Known<'a, A> {
             weight: attributes.weight,
             priority: attributes.priority,
             in_flight_max: attributes.in_flight_max.map_or(u32::MAX, u32::from),
+            zone: attributes.locality.zone.clone(),
         }
     }
 
@@ -253,7 +250,7 @@ impl<'a, A> Known<'a, A> {
 
 /// The nodes of one level, all of which are meant to be used.
 struct LevelNodes<'a, A> {
-    nodes: Vec<Known<'a, A>>,
+    nodes: Vec<&'a Known<'a, A>>,
     /// Whether one is known to be healthy; unknown ones then wait for their check.
     any_healthy: bool,
 }
@@ -268,7 +265,7 @@ enum Part {
 }
 
 impl<'a, A> LevelNodes<'a, A> {
-    fn new(nodes: Vec<Known<'a, A>>) -> Self {
+    fn new(nodes: Vec<&'a Known<'a, A>>) -> Self {
         let any_healthy = nodes.iter().any(|known| known.health == Health::Healthy);
         Self { nodes, any_healthy }
     }
@@ -300,8 +297,8 @@ impl<'a, A> LevelNodes<'a, A> {
 fn groups<A>(
     levels: &[LevelNodes<'_, A>],
     loads: &[Load],
-    policy: &dyn Policy<A>,
-    needs: Needs,
+    (policy, needs): (&dyn Policy<A>, Needs),
+    config: &Config,
     draw: &mut Draw,
 ) -> Box<[Group<A>]> {
     let parts = |part: Part, share: fn(&Load) -> u32| {
@@ -321,14 +318,64 @@ fn groups<A>(
         .filter(|(level, part, _)| level.nodes.iter().any(|known| level.is_in(*part, known)))
         .collect();
     parts.sort_by_key(|(_, _, share)| *share == 0);
-    let whole: u32 = parts.iter().map(|(_, _, share)| share).sum();
-    let mut share_end = 0;
-    let mut group = |(level, part, share): (&LevelNodes<'_, A>, Part, u32)| {
-        share_end += share;
-        // Shares of groups that turned out empty go to the others.
-        let end = (share_end * 100).checked_div(whole).unwrap_or(100);
-        let usable = |known: &Known<'_, A>| level.is_in(part, known);
-        Group::new(&level.nodes, usable, end, policy, needs, draw)
-    };
-    parts.into_iter().map(&mut group).collect()
+    let whole: u64 = parts.iter().map(|(_, _, share)| u64::from(*share)).sum();
+    // Shares of groups that turned out empty go to the others.
+    let scaled = |share: u64| (share * WHOLE).checked_div(whole).unwrap_or(WHOLE);
+    let mut before = 0;
+    let mut groups = Vec::new();
+    for (level, part, share) in parts {
+        let (begin, end) = (scaled(before), scaled(before + u64::from(share)));
+        before += u64::from(share);
+        // Tables that span a level, or a panic, leave nothing to choose a zone by.
+        let splits = !needs.whole && part != Part::All;
+        let zones = splits.then(|| level.zones(part, config)).flatten();
+        for (zone, zone_end) in zones.unwrap_or_else(|| vec![(None, WHOLE)]) {
+            let usable = |known: &Known<'_, A>| {
+                level.is_in(part, known) && zone.is_none_or(|zone| *known.zone == *zone)
+            };
+            let share_end = begin + (end - begin) * zone_end / WHOLE;
+            let subset = config.subset.filter(|_| !needs.whole);
+            let members = group::members(&level.nodes, usable, needs, subset);
+            groups.push(Group {
+                table: policy.table(&members, draw),
+                members,
+                share_end,
+            });
+        }
+    }
+    groups.into()
+}
+
+impl<A> LevelNodes<'_, A> {
+    /// The zones of a part, the local one first, each with where its part of the traffic ends; `None` if
+    /// zones do not matter.
+    fn zones(&self, part: Part, config: &Config) -> Option<Vec<(Option<&str>, u64)>> {
+        let local = config.local_zone.as_deref()?;
+        let in_part = || self.nodes.iter().filter(|known| self.is_in(part, known));
+        if in_part().count() < config.zone_endpoints_min as usize {
+            return None;
+        }
+        let mut zones: Vec<(&str, u64)> = Vec::new();
+        for known in in_part() {
+            match zones.iter_mut().find(|(zone, _)| *zone == &*known.zone) {
+                Some((_, weight)) => *weight += u64::from(known.weight),
+                None => zones.push((&known.zone, u64::from(known.weight))),
+            }
+        }
+        let place = zones.iter().position(|(zone, _)| *zone == local)?;
+        zones.swap(0, place);
+        let weights: Vec<u64> = zones.iter().map(|(_, weight)| *weight).collect();
+        let mut end = 0;
+        let ends = zones::split(&weights, 0).into_iter().map(|part| {
+            end += part;
+            end
+        });
+        Some(
+            zones
+                .iter()
+                .map(|(zone, _)| Some(*zone))
+                .zip(ends)
+                .collect(),
+        )
+    }
 }

@@ -8,3 +8,5 @@ mod hashing;
 mod lives;
 #[path = "model/policies.rs"]
 mod policies;
+#[path = "model/zones.rs"]
+mod zones;

@@ -1,50 +1,52 @@
 use stanchion_core::Instant;
 
-use super::Known;
+use super::{Known, subset};
+use crate::config::Subset;
 use crate::draw::scale;
 use crate::node::Timing;
-use crate::policy::{Choice, Member, Needs, Policy, Table};
+use crate::policy::{Choice, Member, Needs, Table};
 use crate::{Draw, EndpointId, PickContext, Picked};
 
 /// Endpoints that a policy chooses among, with what it made of them.
 #[derive(Debug)]
 pub(super) struct Group<A> {
     pub(super) members: Box<[Member<A>]>,
-    table: Box<dyn Table<A>>,
-    /// Where its share of the traffic ends, in percent; it begins where that of the group before ends.
-    pub(super) share_end: u32,
+    pub(super) table: Box<dyn Table<A>>,
+    /// Where its share of the traffic ends, of [`WHOLE`](super::zones::WHOLE); it begins where that of
+    /// the group before ends.
+    pub(super) share_end: u64,
 }
 
 /// How often a policy is asked before a scan takes over.
 const TRIES: u32 = 4;
 
-impl<A> Group<A> {
-    /// Of these nodes, those that are `usable`; or all, if the policy wants them.
-    pub(super) fn new(
-        nodes: &[Known<'_, A>],
-        usable: impl Fn(&Known<'_, A>) -> bool,
-        share_end: u32,
-        policy: &dyn Policy<A>,
-        needs: Needs,
-        draw: &mut Draw,
-    ) -> Self {
-        let member = |known: &Known<'_, A>| Member {
-            node: known.node.clone(),
-            weight: u32::from(known.weight),
-            in_flight_max: known.in_flight_max,
-            usable: usable(known),
-        };
-        let members = nodes.iter().map(member);
-        let members: Box<[Member<A>]> = members
-            .filter(|member| member.usable || needs.whole)
-            .collect();
-        Self {
-            table: policy.table(&members, draw),
-            members,
-            share_end,
-        }
-    }
+/// Of these nodes, those that are `usable`, and of these the subset if there is one; or all, if the
+/// policy wants them.
+pub(super) fn members<A>(
+    nodes: &[&Known<'_, A>],
+    usable: impl Fn(&Known<'_, A>) -> bool,
+    needs: Needs,
+    subset: Option<Subset>,
+) -> Box<[Member<A>]> {
+    let member = |known: &&Known<'_, A>| Member {
+        node: known.node.clone(),
+        weight: u32::from(known.weight),
+        in_flight_max: known.in_flight_max,
+        usable: usable(known),
+    };
+    let members = nodes.iter().map(member);
+    let members: Vec<Member<A>> = members
+        .filter(|member| member.usable || needs.whole)
+        .collect();
+    let Some(subset) = subset else {
+        return members.into();
+    };
+    let kept = subset::kept(members.iter().map(Member::id), subset);
+    let kept = members.into_iter().zip(kept).filter(|(_, kept)| *kept);
+    kept.map(|(member, _)| member).collect()
+}
 
+impl<A> Group<A> {
     /// What the policy chooses, if that takes the call and is not to be avoided; it is asked a few
     /// times.
     #[inline]
