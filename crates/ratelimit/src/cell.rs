@@ -6,7 +6,7 @@ mod fixed;
 use stanchion_core::Instant;
 
 use crate::gcra::{DEBT_MAX, Decision, Gcra};
-use crate::sync::{AtomicU64, Ordering, fence, pause};
+use crate::sync::{AtomicU64, Mutex, Ordering, fence, pause};
 
 /// The TAT of one bucket, changed by compare-and-swap, and a stamp: the era in which it was last
 /// known to be readable, and the generation of the quota whose units it counts in.
@@ -30,8 +30,9 @@ pub(crate) struct Cell {
     /// | 63–32 | generation |
     /// | 31–0 | era, or [`CHANGING`] |
     stamp: AtomicU64,
-    /// The latest slot that someone was promised for later, in nanoseconds.
-    promised: AtomicU64,
+    /// The latest slot that someone was promised for later, in nanoseconds. Held while such a slot is
+    /// taken or given back, and while a refund looks how far it may go; checks do not look at it.
+    promised: Mutex<u64>,
 }
 
 /// Stands for the era while one thread writes the word for a new era or a new quota.
@@ -51,6 +52,8 @@ pub(crate) struct Claim {
     generation: u32,
     /// The TAT with it: as long as it stands there, nobody took anything behind.
     end: u64,
+    /// The latest slot that was promised before it, if it is one for later.
+    promised_before: Option<u64>,
 }
 
 impl Cell {
@@ -59,7 +62,7 @@ impl Cell {
         Self {
             tat: AtomicU64::new(0),
             stamp: AtomicU64::new(0),
-            promised: AtomicU64::new(0),
+            promised: Mutex::new(0),
         }
     }
 
@@ -164,6 +167,31 @@ impl Cell {
         cost: u64,
         wait_max: u64,
     ) -> Option<Result<Claim, u64>> {
+        // Who need not wait is promised nothing, and does not meet those who do.
+        let at_once = self.try_claim(gcra, stamp, now, cost, 0)?;
+        if at_once.is_ok() || wait_max == 0 {
+            return Some(at_once);
+        }
+        let mut promised = self.promised.lock();
+        let claimed = self.try_claim(gcra, stamp, now, cost, wait_max)?;
+        Some(claimed.map(|mut claim| {
+            if claim.ready_after > 0 {
+                let slot = now.as_nanos().saturating_add(claim.ready_after);
+                claim.promised_before = Some(*promised);
+                *promised = slot.max(*promised);
+            }
+            claim
+        }))
+    }
+
+    fn try_claim(
+        &self,
+        gcra: &Gcra,
+        stamp: u64,
+        now: Instant,
+        cost: u64,
+        wait_max: u64,
+    ) -> Option<Result<Claim, u64>> {
         let mut ready_after = 0;
         let taken = self.change(gcra, stamp, now, |ahead, _| {
             let next = gcra.ahead_with(ahead, cost);
@@ -172,13 +200,6 @@ impl Cell {
                 return Err(ahead);
             }
             ready_after = gcra.nanos(wait);
-            if wait > 0 {
-                let slot = now.as_nanos().saturating_add(ready_after);
-                // Release pairs with the Acquire fence in `change`: who sees the TAT of this slot
-                // sees that it is promised. If the swap fails, refunds are a little smaller.
-                self.promised.fetch_max(slot, Ordering::Relaxed);
-                fence(Ordering::Release);
-            }
             Ok(next)
         })?;
         Some(taken.map(|(ahead, end)| Claim {
@@ -187,6 +208,7 @@ impl Cell {
             cost,
             generation: gcra.generation(),
             end,
+            promised_before: None,
         }))
     }
 
@@ -198,12 +220,17 @@ impl Cell {
         now: Instant,
         claim: &Claim,
     ) -> Option<bool> {
+        let mut promised = self.promised.lock();
         let changed = self.change(gcra, stamp, now, |ahead, tat| {
             let is_last = tat == claim.end && gcra.generation() == claim.generation;
             is_last
                 .then(|| gcra.refunded(ahead, claim.cost, 0).0)
                 .ok_or(ahead)
         })?;
+        if let (Ok(_), Some(before)) = (&changed, claim.promised_before) {
+            // Whoever was promised anything behind it has given it back before.
+            *promised = before;
+        }
         Some(changed.is_ok())
     }
 
@@ -215,13 +242,13 @@ impl Cell {
         now: Instant,
         cost: u64,
     ) -> Option<u64> {
+        let promised = self.promised.lock();
+        let floor = match promised.saturating_sub(now.as_nanos()) {
+            0 => 0,
+            ready => gcra.ahead_of_slot(gcra.units(ready)),
+        };
         let mut back = 0;
         let changed = self.change(gcra, stamp, now, |ahead, _| {
-            let promised = self.promised.load(Ordering::Relaxed);
-            let floor = match promised.saturating_sub(now.as_nanos()) {
-                0 => 0,
-                ready => gcra.ahead_of_slot(gcra.units(ready)),
-            };
             let (next, given) = gcra.refunded(ahead, cost, floor);
             back = given;
             Ok::<_, u64>(next)
@@ -282,7 +309,7 @@ impl Cell {
                 Err(instead) => return Some(Err(instead)),
             };
             let next = now.wrapping_add(ahead);
-            // Relaxed: the word is all there is; what is published besides has its own fence.
+            // Relaxed: the word is all there is; what was promised has its own lock.
             match self.tat.compare_exchange_weak(
                 word,
                 next ^ side,

@@ -103,3 +103,24 @@ fn a_refund_leaves_a_promised_slot() {
         assert!(next.ready_after > there, "{} {there}", next.ready_after);
     });
 }
+
+/// Who gives his slot back takes his promise with him, and nobody else's.
+#[test]
+fn a_slot_given_back_leaves_what_another_was_promised() {
+    model(|| {
+        let bucket = Arc::new(Bucket::of_tokens(quota(1, 1)));
+        assert!(bucket.check(START, 1).is_ok());
+        let thread = ::loom::thread::spawn({
+            let bucket = bucket.clone();
+            move || {
+                let claim = bucket.reserve(START, 1, u64::MAX).unwrap().unwrap();
+                bucket.cancel(START, &claim)
+            }
+        });
+        let here = bucket.reserve(START, 1, u64::MAX).unwrap().unwrap();
+        thread.join().unwrap();
+        bucket.refund(START, 5);
+        let next = bucket.reserve(START, 1, u64::MAX).unwrap().unwrap();
+        assert!(next.ready_after > here.ready_after);
+    });
+}

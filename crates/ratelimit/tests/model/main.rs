@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod oracle;
+mod waits;
 mod windows;
 
 use std::collections::HashMap;
