@@ -191,3 +191,6 @@ impl Table {
         }
     }
 }
+
+#[cfg(all(test, stanchion_loom))]
+mod loom;

@@ -8,23 +8,23 @@ use super::*;
 use crate::Quota;
 use crate::gcra::Kind;
 
-const NOW: Instant = Instant::from_nanos(1_000_000_000_000);
-const STEP: u64 = 1_000;
+pub(super) const NOW: Instant = Instant::from_nanos(1_000_000_000_000);
+pub(super) const STEP: u64 = 1_000;
 
 /// Two at once, one every [`STEP`] nanoseconds.
-fn gcra() -> Gcra {
+pub(super) fn gcra() -> Gcra {
     let quota = Quota::new(1, Duration::from_nanos(STEP)).unwrap();
     Gcra::new(&quota.with_burst(2).unwrap())
 }
 
 /// A table of two or three lines that holds buckets from the start.
-struct World {
-    table: Table,
+pub(super) struct World {
+    pub(super) table: Table,
     used: Vec<Fingerprint>,
 }
 
 impl World {
-    fn new(lines: usize) -> Self {
+    pub(super) fn new(lines: usize) -> Self {
         let table = Table::new(lines * 5 / 2);
         assert_eq!(table.lines.len(), lines);
         Self {
@@ -34,7 +34,7 @@ impl World {
     }
 
     /// A key with these two homes, in this order, that no call before returned.
-    fn key(&mut self, homes: (usize, usize)) -> Fingerprint {
+    pub(super) fn key(&mut self, homes: (usize, usize)) -> Fingerprint {
         let candidates = (1_u64..).map(|n| Fingerprint::of(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         let unused = |key: &Fingerprint| !self.used.contains(key);
         let mut fitting = candidates
@@ -46,7 +46,7 @@ impl World {
     }
 
     /// Puts a bucket of `key` that is `ahead` (or behind) of [`NOW`] to a place.
-    fn put(&self, line: usize, place: usize, key: Fingerprint, ahead: i64) {
+    pub(super) fn put(&self, line: usize, place: usize, key: Fingerprint, ahead: i64) {
         let now = gcra().moment(NOW);
         let tat = now.units.wrapping_add_signed(ahead);
         let locked = self.table.lines[line].lock();
@@ -65,7 +65,7 @@ impl World {
 
 /// Checks `key` so often, and says how many of its own bucket and of the overflow cell were
 /// admitted.
-fn check(table: &Table, key: Fingerprint, times: usize) -> (u64, u64) {
+pub(super) fn check(table: &Table, key: Fingerprint, times: usize) -> (u64, u64) {
     let mut admitted = (0, 0);
     for _ in 0..times {
         let decision = table.check(&gcra(), key.0, || NOW, 1, WhenFull::Share);
@@ -79,7 +79,7 @@ fn check(table: &Table, key: Fingerprint, times: usize) -> (u64, u64) {
 }
 
 /// What was taken from the bucket of `key`, wherever it stands; `None` if it has none.
-fn taken(table: &Table, key: Fingerprint) -> Option<u64> {
+pub(super) fn taken(table: &Table, key: Fingerprint) -> Option<u64> {
     let now = gcra().moment(NOW);
     let all = table.lines.iter();
     let mut found: Vec<_> = all
@@ -115,12 +115,12 @@ fn race(
 
 /// Which of two threads loom lets run first. It then looks hardest at what the other one may see.
 #[derive(Clone, Copy)]
-enum First {
+pub(super) enum First {
     One,
     Other,
 }
 
-fn model(model: impl Fn(First) + Send + Sync + Copy + 'static) {
+pub(super) fn model(model: impl Fn(First) + Send + Sync + Copy + 'static) {
     for first in [First::One, First::Other] {
         ::loom::model(move || model(first));
     }
