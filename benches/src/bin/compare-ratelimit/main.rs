@@ -3,9 +3,11 @@
 //! Each peer runs at its best settings: governor on `QuantaClock`, `ratelimit` on a quanta clock
 //! written here (it ships only the standard library's), leaky-bucket both ways.
 
+mod acquire;
 mod bare_word;
 mod check;
 mod clock;
+mod composite;
 mod http;
 mod keyed;
 mod layer;
@@ -24,6 +26,8 @@ fn main() -> ExitCode {
     for cases in [
         check::cases,
         keyed::cases,
+        composite::cases,
+        acquire::cases,
         layer::cases,
         http::cases,
         redis::cases,
