@@ -20,6 +20,7 @@ pub use invalid::InvalidComposite;
 pub(crate) use invalid::is_name;
 use member::{Member, keyed, shared};
 pub(crate) use member::{Next, hold};
+use outcome::Violations;
 pub use outcome::{Admitted, Refused, Standings};
 
 /// The most limits of one composite.
@@ -316,20 +317,20 @@ impl<Req: ?Sized> CompositeRateLimiter<Req> {
             now: Instant::ZERO,
             asked: [(0, 0); LIMITS_MAX],
             statuses: [None; LIMITS_MAX],
-            refusals: [None; LIMITS_MAX],
+            violations: Violations::NONE,
         };
         for (index, limit) in shared.limits.iter().enumerate() {
             let cost = limit.cost.as_ref().map_or(cost, |cost_of| cost_of(request));
             match (limit.key)(request) {
                 Some(hash) => checks.asked[index] = (hash, cost),
-                None => checks.refusals[index] = Some(Rejected::no_key()),
+                None => checks.violations.add(index, Rejected::no_key()),
             }
         }
-        if checks.refusals.iter().all(Option::is_none) {
+        if checks.violations.is_none() {
             checks.now = self.clock.now();
             checks.visit(&shared.limits, 0);
         }
-        match Refused::by(&checks.refusals, &shared.names) {
+        match checks.violations.by(&shared.names) {
             None => Ok(Standings::new(checks.statuses)),
             Some(refused) => {
                 if let Some(observer) = &self.observer {
@@ -405,7 +406,7 @@ struct Checks {
     /// The hash of the key, and the cost.
     asked: [(u64, u64); LIMITS_MAX],
     statuses: [Option<Status>; LIMITS_MAX],
-    refusals: [Option<Rejected>; LIMITS_MAX],
+    violations: Violations,
 }
 
 impl Checks {
@@ -413,7 +414,7 @@ impl Checks {
     /// order is that of the limits for every request, so nobody waits in a circle.
     fn visit<Req: ?Sized>(&mut self, limits: &[CompositeLimit<Req>], index: usize) -> bool {
         let Some(limit) = limits.get(index) else {
-            return self.refusals.iter().all(Option::is_none);
+            return self.violations.is_none();
         };
         let Ok(member) = &limit.member else {
             return false;
@@ -422,7 +423,9 @@ impl Checks {
         let mut taken = false;
         let now = self.now;
         let (status, place) = member.hold(hash, now, cost, limit.when_full, &mut |verdict| {
-            self.refusals[index] = verdict.err();
+            if let Err(rejected) = verdict {
+                self.violations.add(index, rejected);
+            }
             taken = self.visit(limits, index + 1);
             taken
         });

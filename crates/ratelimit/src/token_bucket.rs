@@ -74,6 +74,11 @@ impl Algorithm for TokenBucket {
     }
 
     #[inline]
+    fn fits(&self, state: &State, now: Instant, cost: u64) -> bool {
+        let ahead = self.ahead(state, now);
+        self.gcra.decides(cost) && self.gcra.fitting(ahead, cost).is_some()
+    }
+
     fn slot(&self, state: &State, now: Instant, cost: u64) -> Option<Instant> {
         let wait = || self.gcra.pace().wait(self.ahead(state, now), cost);
         (cost <= self.gcra.burst()).then(|| now + wait())
@@ -82,6 +87,14 @@ impl Algorithm for TokenBucket {
     #[inline]
     fn take(&self, state: &mut State, _slot: Instant, cost: u64) -> u64 {
         let units = cost.saturating_mul(self.step);
+        // Most quotas count in whole nanoseconds, and then nothing is divided.
+        if self.scale == 1 {
+            *state = State {
+                nanos: state.nanos.saturating_add(units),
+                units: 0,
+            };
+            return cost;
+        }
         let units = units.saturating_add(state.units.min(self.scale - 1));
         state.nanos = state.nanos.saturating_add(units / self.scale);
         state.units = units % self.scale;

@@ -140,19 +140,14 @@ pub(crate) fn hold<A: Algorithm>(
     next: Next<'_>,
 ) -> (Status, bool) {
     algorithm.advance(state, now);
-    let slot = match cost {
-        0 => Some(now),
-        _ => algorithm.slot(state, now, cost),
-    };
-    let status = |state: &A::State| algorithm.status(state, now, cost);
-    let verdict = match slot {
-        Some(slot) if slot <= now => Ok(()),
-        Some(_) => Err(Rejected::exceeded(status(state), cost)),
-        None => Err(Rejected::cost_above_burst(status(state), cost)),
+    let verdict = if cost == 0 || algorithm.fits(state, now, cost) {
+        Ok(())
+    } else {
+        Err(algorithm.refusal(state, now, cost))
     };
     let taken = next(verdict) && cost > 0;
     if taken {
-        algorithm.take(state, slot.unwrap_or(now), cost);
+        algorithm.take(state, now, cost);
     }
     (algorithm.status(state, now, 1), taken)
 }

@@ -59,6 +59,47 @@ impl Standings {
     }
 }
 
+/// What limits refused so far.
+pub(super) struct Violations {
+    /// A bit for each limit that refused.
+    violated: u8,
+    /// Of those the one that has to be waited for the longest, and its place.
+    worst: Option<(usize, Rejected)>,
+}
+
+impl Violations {
+    pub(super) const NONE: Self = Self {
+        violated: 0,
+        worst: None,
+    };
+
+    pub(super) fn is_none(&self) -> bool {
+        self.violated == 0
+    }
+
+    /// The limit at this place refuses, too.
+    pub(super) fn add(&mut self, index: usize, rejected: Rejected) {
+        self.violated |= 1 << index;
+        // What waiting does not help outweighs any wait.
+        let wait = |rejected: &Rejected| rejected.retry_after().unwrap_or(Duration::MAX);
+        let worst = self.worst.as_ref();
+        if worst.is_none_or(|(_, worst)| wait(worst) <= wait(&rejected)) {
+            self.worst = Some((index, rejected));
+        }
+    }
+
+    /// As it is told, if any limit refused.
+    pub(super) fn by(self, names: &Arc<[Box<str>]>) -> Option<Refused> {
+        let (worst, rejected) = self.worst?;
+        Some(Refused {
+            rejected,
+            violated: self.violated,
+            worst: u8::try_from(worst).unwrap_or(0),
+            names: names.clone(),
+        })
+    }
+}
+
 /// A request was refused by at least one of several limits; nothing was taken from any.
 #[derive(Clone, Debug)]
 pub struct Refused {
@@ -71,25 +112,6 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// The refusal by those limits that refused, if any did.
-    pub(super) fn by(
-        refusals: &[Option<Rejected>; LIMITS_MAX],
-        names: &Arc<[Box<str>]>,
-    ) -> Option<Self> {
-        let all = refusals.iter().enumerate();
-        let all = all.filter_map(|(index, refusal)| Some((index, (*refusal)?)));
-        let violated = all.clone().fold(0, |bits, (index, _)| bits | 1 << index);
-        // What waiting does not help outweighs any wait.
-        let wait = |rejected: &Rejected| rejected.retry_after().unwrap_or(Duration::MAX);
-        let (worst, rejected) = all.max_by_key(|(_, rejected)| wait(rejected))?;
-        Some(Self {
-            rejected,
-            violated,
-            worst: u8::try_from(worst).unwrap_or(0),
-            names: names.clone(),
-        })
-    }
-
     /// A refusal of limits by these names, decided elsewhere.
     #[cfg(feature = "redis")]
     pub(crate) fn by_names(refusal: Refusal, names: &Arc<[Box<str>]>) -> Self {
