@@ -8,7 +8,7 @@ mod upkeep;
 use std::fmt;
 use std::sync::Arc;
 
-use stanchion_core::{Clock, Observe};
+use stanchion_core::{Clock, Instant, Observe};
 
 use crate::policy::Policy;
 use crate::{
@@ -171,6 +171,21 @@ impl<A> Balancer<A> {
     #[cfg(feature = "tower")]
     pub(crate) fn clock(&self) -> &Clock {
         self.shared.clock()
+    }
+
+    /// Does what has become due by time alone, and tells when something will be next: lets ejected
+    /// endpoints in again, and applies those rules of [`Outliers`](crate::Outliers) that go by
+    /// interval. For who has a loop of his own, or no tokio; else there is `upkeep`.
+    ///
+    /// # Complexity
+    ///
+    /// O(1) while nothing is due; else O(n).
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "a loop may have times of its own"
+    )]
+    pub fn catch_up(&self) -> Instant {
+        self.shared.catch_up()
     }
 
     /// All endpoints and levels in plain numbers.

@@ -242,6 +242,25 @@ impl<A> Shared<A> {
         Some(self.plan.load().node(id)?.health.read().health())
     }
 
+    /// Does what is due, and tells when the next is.
+    pub(super) fn catch_up(&self) -> Instant {
+        let settings = self.settings.lock();
+        self.change_under(settings, |change| {
+            let mut anew = change.plan.due <= change.now;
+            if anew {
+                change.readmit_due();
+            }
+            if change.next_sweep() <= change.now {
+                anew |= change.sweep();
+                change.settings.swept = change.now;
+            }
+            if anew {
+                change.plan_anew();
+            }
+            change.next_sweep().min(change.plan.due)
+        })
+    }
+
     pub(super) fn set_policy(&self, policy: Arc<dyn Policy<A>>) {
         self.change(|change| {
             change.settings.policy = policy;

@@ -54,7 +54,7 @@ impl<A: Send + Sync + 'static> Balancer<A> {
         async move {
             let _upkeeper = Upkeeper::begin(&shared);
             loop {
-                let Some(due) = shared.upgrade().map(|shared| shared.do_due()) else {
+                let Some(due) = shared.upgrade().map(|shared| shared.catch_up()) else {
                     return;
                 };
                 if !listener.changed_until(&clock, due).await {
@@ -62,27 +62,6 @@ impl<A: Send + Sync + 'static> Balancer<A> {
                 }
             }
         }
-    }
-}
-
-impl<A> Shared<A> {
-    /// Does what is due, and tells when the next is.
-    fn do_due(&self) -> Instant {
-        let settings = self.settings.lock();
-        self.change_under(settings, |change| {
-            let mut anew = change.plan.due <= change.now;
-            if anew {
-                change.readmit_due();
-            }
-            if change.next_sweep() <= change.now {
-                anew |= change.sweep();
-                change.settings.swept = change.now;
-            }
-            if anew {
-                change.plan_anew();
-            }
-            change.next_sweep().min(change.plan.due)
-        })
     }
 }
 

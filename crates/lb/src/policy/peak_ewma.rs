@@ -13,7 +13,8 @@ use super::{Choice, InvalidPolicy, Member, Metering, Needs, Policy, Table};
 ///
 /// Turns away from a slow endpoint with its first slow answer, and comes back as its peak decays. An
 /// endpoint that fails at once does not look fast: [`Metering`] says what failures and cancelled
-/// calls count as. A new endpoint begins with the median of the others.
+/// calls count as. A new endpoint begins with the median
+/// of the others; where all are new, one that has not answered yet counts as the best of them.
 ///
 /// **Complexity**: as [`P2c`](super::P2c), and two exponentials; a call takes two readings of the
 /// clock more, one if the pick's context brings the time.
@@ -26,6 +27,8 @@ pub struct PeakEwma {
     initial: f32,
 }
 
+/// Peers that are looked at for what to expect of a newcomer.
+const ASKED_MAX: usize = 16;
 /// No latency counts as less. Where all have been idle for long, it is the calls in flight that
 /// decide.
 const FLOOR: f32 = 1e5;
@@ -62,13 +65,30 @@ impl PeakEwma {
         Ok(self)
     }
 
-    /// What one more call there would cost at `now`.
+    /// What one more call to `member`, one of `all`, would cost at `now`.
     #[inline]
-    fn cost<A>(&self, member: &Member<A>, now: Instant) -> f32 {
-        let latency = member.latency(now, self.metering).unwrap_or(self.initial);
+    fn cost<A>(&self, member: &Member<A>, all: &[Member<A>], now: Instant) -> f32 {
+        let latency = member.latency(now, self.metering);
+        let latency = latency.unwrap_or_else(|| self.expected(all, now));
         #[expect(clippy::cast_precision_loss, reason = "an estimate anyway")]
         let (calls, weight) = (member.in_flight() as f32, member.weight() as f32);
         latency.max(FLOOR) * (calls + 1.0) / weight
+    }
+}
+
+impl PeakEwma {
+    /// What an endpoint counts as that has not answered yet: the best of up to [`ASKED_MAX`] peers. With
+    /// more it would be left alone until they are slow; that it has calls in flight keeps it from
+    /// being flooded.
+    #[cold]
+    fn expected<A>(&self, all: &[Member<A>], now: Instant) -> f32 {
+        let known = all
+            .iter()
+            .filter_map(|peer| peer.latency(now, self.metering));
+        known
+            .take(ASKED_MAX)
+            .min_by(f32::total_cmp)
+            .unwrap_or(self.initial)
     }
 }
 
@@ -101,8 +121,9 @@ impl<A> Table<A> for Costs {
     #[inline]
     fn choose(&self, choice: &mut Choice<'_, A>) -> Option<usize> {
         let now = choice.now();
+        let all = choice.members();
         best(&self.sampler, 2, choice, |member| {
-            self.policy.cost(member, now)
+            self.policy.cost(member, all, now)
         })
     }
 }

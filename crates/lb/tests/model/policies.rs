@@ -1,5 +1,7 @@
 //! Each policy against its definition.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use stanchion_core::{Clock, Outcome};
 use stanchion_lb::policy::{
@@ -170,6 +172,24 @@ fn p2c_heeds_weights_when_all_are_idle_and_when_all_are_busy() {
             "{counts:?}"
         );
     }
+}
+
+/// What an endpoint counts as before its first answer comes from its peers: with a fixed figure that is
+/// far above theirs, it would never get to answer.
+#[test]
+fn peak_ewma_gives_all_a_chance_whose_latency_is_not_known() {
+    let (clock, time) = Clock::manual();
+    let balancer = Balancer::new(PeakEwma::new()).with_clock(clock);
+    let endpoints = (0..3).map(|place| Endpoint::new(name(place), place));
+    balancer.update(endpoints).unwrap();
+    let mut counts = [0; 3];
+    for _ in 0..300 {
+        let picked = balancer.pick(&PickContext::new()).unwrap();
+        counts[*picked.address()] += 1;
+        time.advance(Duration::from_micros(300));
+        picked.record(Outcome::Success);
+    }
+    assert!(counts.iter().all(|&count| count > 30), "{counts:?}");
 }
 
 #[test]
