@@ -32,8 +32,8 @@ const POINTS_MAX: u64 = 1 << 23;
 ///
 /// A lookup takes O(1): one look into an index by the first bits, and on average one or two points.
 /// Successive owners take O(points) for all of them together. Building takes O(points), without
-/// sorting more than a few points at a time. Memory: 20 to 24 bytes a point, so about 3.5 KB for a
-/// node of 160.
+/// sorting more than a few points at a time. Memory: 26 to 28 bytes a point, so about 4.5 KB for
+/// a node of 160.
 ///
 /// # Source
 ///
@@ -52,9 +52,12 @@ const POINTS_MAX: u64 = 1 << 23;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Ring {
-    /// In ascending order, and then [`NEAR`] times the greatest number, so that there are always so
-    /// many.
+    /// In ascending order, and then the greatest number, behind which no search goes.
     points: Box<[u64]>,
+    /// Of each point, the upper 44 bits, and its owner in the lower 20: one look brings both. And then
+    /// [`NEAR`] times the greatest place with the first one's owner, so that there are always so many
+    /// to compare, and what lies behind the last belongs to the first.
+    packed: Box<[u64]>,
     circle: Circle,
     /// For each value of a point's first bits, the first point that has it or a greater one.
     starts: Box<[u32]>,
@@ -62,6 +65,10 @@ pub struct Ring {
     shift: u32,
     weights: Weights,
 }
+
+/// The bits of an owner, of whom there are at most [`NODES_MAX`](crate::NODES_MAX).
+const OWNER: u64 = (1 << 20) - 1;
+const _: () = assert!(crate::NODES_MAX as u64 - 1 <= OWNER);
 
 /// So many points are compared at once. Parts have one or two on average, of which half are before a
 /// hash, so more are rarely needed.
@@ -146,8 +153,11 @@ impl Ring {
         let (sorted, starts, shift) = sort(drawn);
         let owners = sorted.iter().map(|&(_, owner)| owner).collect();
         let points = sorted.iter().map(|&(point, _)| point);
+        let pack = |&(point, owner): &(u64, u32)| point & !OWNER | u64::from(owner);
+        let last = pack(&(u64::MAX, sorted[0].1));
         Self {
-            points: points.chain([u64::MAX; NEAR]).collect(),
+            points: points.chain([u64::MAX]).collect(),
+            packed: sorted.iter().map(pack).chain([last; NEAR]).collect(),
             circle: Circle::new(owners, weights.len()),
             starts,
             shift,
@@ -158,25 +168,32 @@ impl Ring {
     /// How many points there are.
     #[must_use]
     pub const fn points(&self) -> usize {
-        self.points.len() - NEAR
+        self.points.len() - 1
     }
 
-    /// The first point at or after `hash`, around the end.
+    /// The first point at or after `hash`; behind the last one, where the first one is repeated.
     #[inline]
     fn point_of(&self, hash: u64) -> usize {
         let start = self.starts[first_bits(hash, self.shift)] as usize;
         // All at once: how far it is, is for the processor a guess that goes wrong half the time.
-        let near = &self.points[start..start + NEAR];
-        let before: usize = near.iter().map(|&point| usize::from(point < hash)).sum();
+        let near = &self.packed[start..start + NEAR];
+        let upper = hash & !OWNER;
+        let before: usize = near.iter().map(|&point| usize::from(point < upper)).sum();
         let mut at = start + before;
-        if before == NEAR {
+        if before == NEAR || self.packed[at] & !OWNER == upper {
+            // There may be more, or some that are the same in 44 bits: now the whole points decide.
             // What lies in a later part is greater, so the search ends by itself.
             while self.points[at] < hash {
                 at += 1;
             }
         }
-        if at < self.points() { at } else { 0 }
+        at
     }
+}
+
+#[inline]
+const fn owner_in(packed: u64) -> usize {
+    (packed & OWNER) as usize
 }
 
 #[inline]
@@ -221,11 +238,13 @@ impl ConsistentHash for Ring {
 
     #[inline]
     fn owner(&self, hash: u64) -> usize {
-        self.circle.owner(self.point_of(hash))
+        owner_in(self.packed[self.point_of(hash)])
     }
 
     fn owners(&self, hash: u64) -> RingOwners<'_> {
-        RingOwners(self.circle.walk(self.point_of(hash)))
+        let at = self.point_of(hash);
+        let at = if at < self.points() { at } else { 0 };
+        RingOwners(self.circle.walk(at))
     }
 
     fn weight(&self, index: usize) -> u32 {
