@@ -19,6 +19,7 @@ use crate::{Attributes, EjectionCause, Endpoint, EndpointId};
 ///
 /// It outlives its removal for as long as calls are in flight, and stays the same through each
 /// update that names it again.
+#[repr(C)]
 pub(crate) struct Node<A> {
     /// Right behind the count of references, and so mostly on its cache line: a pick writes both.
     in_flight: AtomicU32,

@@ -88,18 +88,32 @@ pub(super) fn best<A, L: PartialOrd>(
     if count <= SCAN_MAX.max(choices) {
         return least(members, &mut choice.draw, load);
     }
-    let (mut best, second) = sampler.draw_two(&mut choice.draw);
+    let (first, second) = sampler.draw_two(&mut choice.draw);
+    let loads = (load(members.get(first)?), load(members.get(second)?));
+    let best = if loads.1 < loads.0 { second } else { first };
+    if choices > 2 {
+        return best_of_more(sampler, choices - 2, choice, best, load);
+    }
+    Some(best)
+}
+
+/// The best of one that was drawn and `more` others. Apart, so that the usual case stays short.
+#[inline(never)]
+fn best_of_more<A, L: PartialOrd>(
+    sampler: &Sampler,
+    more: usize,
+    choice: &mut Choice<'_, A>,
+    mut best: usize,
+    load: impl Fn(&Member<A>) -> L,
+) -> Option<usize> {
+    let members = choice.members();
     let mut least = load(members.get(best)?);
-    let mut compare = |other: usize| {
-        let more = load(members.get(other)?);
-        if more < least {
-            (best, least) = (other, more);
+    for _ in 0..more {
+        let other = sampler.draw(&mut choice.draw);
+        let load = load(members.get(other)?);
+        if load < least {
+            (best, least) = (other, load);
         }
-        Some(())
-    };
-    compare(second)?;
-    for _ in 2..choices {
-        compare(sampler.draw(&mut choice.draw))?;
     }
     Some(best)
 }

@@ -76,19 +76,22 @@ impl Sampler {
                 let second = scale(bits << 32, *count - 1);
                 (first, second + usize::from(second >= first))
             }
-            Self::Weighted { columns, .. } => {
-                let first = self.draw(draw);
-                for _ in 0..4 {
-                    let second = self.draw(draw);
-                    if second != first {
-                        return (first, second);
-                    }
-                }
-                // One holds nearly all of the weight: any other will do.
-                let second = draw.below(columns.len() - 1);
-                (first, second + usize::from(second >= first))
+            Self::Weighted { columns, .. } => self.draw_two_by_weight(columns.len(), draw),
+        }
+    }
+
+    #[inline(never)]
+    fn draw_two_by_weight(&self, count: usize, draw: &mut Draw) -> (usize, usize) {
+        let first = self.draw(draw);
+        for _ in 0..4 {
+            let second = self.draw(draw);
+            if second != first {
+                return (first, second);
             }
         }
+        // One holds nearly all of the weight: any other will do.
+        let second = draw.below(count - 1);
+        (first, second + usize::from(second >= first))
     }
 }
 
