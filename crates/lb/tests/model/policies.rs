@@ -5,10 +5,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 use stanchion_core::{Clock, Outcome};
 use stanchion_lb::policy::{
-    LeastConnections, P2c, PeakEwma, Random, RoundRobin, WeightedLeastConnections,
-    WeightedRoundRobin,
+    Choice, LeastConnections, Member, Needs, P2c, PeakEwma, Policy, Random, RoundRobin, Table,
+    WeightedLeastConnections, WeightedRoundRobin,
 };
-use stanchion_lb::{Balancer, Endpoint, PickContext, Picked};
+use stanchion_lb::{Balancer, Draw, Endpoint, Mark, PickContext, Picked};
 
 use crate::fleet::{balancer, name};
 
@@ -271,4 +271,32 @@ fn weighted_round_robin_holds_its_shares_where_weights_are_extreme() {
     // 300 expected for the others together; 6 standard deviations are 103.
     let others = 20_000 - counts[10];
     assert!((197..403).contains(&others), "{others}");
+}
+
+/// Chooses the first whatever it is told of it.
+#[derive(Debug)]
+struct First;
+
+impl Policy<usize> for First {
+    fn table(&self, _members: &[Member<usize>], _draw: &mut Draw) -> Box<dyn Table<usize>> {
+        Box::new(Self)
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::default().with_whole_level()
+    }
+}
+
+impl Table<usize> for First {
+    fn choose(&self, _choice: &mut Choice<'_, usize>) -> Option<usize> {
+        Some(0)
+    }
+}
+
+#[test]
+fn what_an_own_policy_may_not_choose_is_not_picked() {
+    let balancer = balancer(First, [1, 1]);
+    assert_eq!(places(&balancer, 5), [0; 5]);
+    balancer.mark("e0", Mark::Unhealthy);
+    assert_eq!(places(&balancer, 5), [1; 5]);
 }
