@@ -109,7 +109,9 @@ impl<A> Balancer<A> {
     /// # Complexity
     ///
     /// That of the policy, and no lock and no allocation; a scan of all endpoints only where the
-    /// policy's choice is refused several times, because endpoints are full or to be avoided.
+    /// policy's choice is refused several times, because endpoints are full or to be avoided. While an
+    /// endpoint is ejected or starts slowly, and nobody drives [`upkeep`](Self::upkeep), a pick reads
+    /// the clock too, and the first one after the time plans anew.
     #[inline]
     pub fn pick(&self, context: &PickContext<'_>) -> Result<Picked<A>, Unavailable> {
         self.shared.pick(context)
@@ -173,8 +175,9 @@ impl<A> Balancer<A> {
         self.shared.clock()
     }
 
-    /// Does what has become due by time alone, and tells when something will be next: lets ejected
-    /// endpoints in again, and applies those rules of [`Outliers`](crate::Outliers) that go by
+    /// Does what has become due by time alone, and tells when something will be next, unless endpoints,
+    /// their health or the configuration change before: lets ejected endpoints in again, has those
+    /// that start slowly go on, and applies those rules of [`Outliers`](crate::Outliers) that go by
     /// interval. For who has a loop of his own, or no tokio; else there is `upkeep`.
     ///
     /// # Complexity
@@ -192,6 +195,11 @@ impl<A> Balancer<A> {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.shared.snapshot()
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn shared(&self) -> &Arc<Shared<A>> {
+        &self.shared
     }
 }
 

@@ -5,8 +5,10 @@ pub use invalid::InvalidConfig;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::Outliers;
-use crate::outlier::Heed;
+use stanchion_core::Instant;
+
+use crate::slow_start::{Started, WARM};
+use crate::{Outliers, SlowStart};
 
 /// What is done with endpoints before a policy chooses; a value that cannot be wrong.
 ///
@@ -25,6 +27,7 @@ pub struct Config {
     pub(crate) panic_threshold: u8,
     pub(crate) overprovisioning: u16,
     pub(crate) outliers: Option<Outliers>,
+    pub(crate) slow_start: Option<SlowStart>,
     pub(crate) local_zone: Option<Arc<str>>,
     pub(crate) zone_endpoints_min: u32,
     pub(crate) subset: Option<Subset>,
@@ -39,12 +42,13 @@ pub(crate) struct Subset {
 
 impl Default for Config {
     /// A panic threshold of 50 % and an overprovisioning factor of 140 %, as in Envoy; no outlier
-    /// detection, no zone, no subset.
+    /// detection, no slow start, no zone, no subset.
     fn default() -> Self {
         Self {
             panic_threshold: 50,
             overprovisioning: 140,
             outliers: None,
+            slow_start: None,
             local_zone: None,
             zone_endpoints_min: 6,
             subset: None,
@@ -138,8 +142,16 @@ impl Config {
         self
     }
 
-    /// What is heeded of each outcome.
-    pub(crate) fn heed(&self) -> Heed {
-        self.outliers.as_ref().map_or(Heed::NOTHING, Outliers::heed)
+    /// Sends an endpoint that is new, or back, less at first. Default: its share at once.
+    #[must_use]
+    pub fn with_slow_start(mut self, slow_start: SlowStart) -> Self {
+        self.slow_start = Some(slow_start);
+        self
+    }
+
+    /// The share of an endpoint that started, in percent.
+    pub(crate) fn share(&self, started: &Started, now: Instant) -> u32 {
+        let share = |slow: SlowStart| Some(slow.share(started.get()?, now));
+        self.slow_start.and_then(share).unwrap_or(WARM)
     }
 }

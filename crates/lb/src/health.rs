@@ -155,6 +155,34 @@ impl Known {
         }
     }
 
+    /// What checks say, whatever the others do.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn checks(self) -> Mark {
+        match self.0 & CHECKS {
+            0 => Mark::Unknown,
+            1 => Mark::Healthy,
+            2 => Mark::Degraded,
+            _ => Mark::Unhealthy,
+        }
+    }
+
+    /// Whether it may be used, if its breaker lets it.
+    pub(crate) fn is_fit(self) -> bool {
+        let unhealthy = self.0 & CHECKS == CHECKS;
+        !unhealthy && self.0 & (EJECTED | OPERATOR) == 0
+    }
+
+    /// Whether the operator wants nothing new sent there.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_taken_out(self) -> bool {
+        self.0 & OPERATOR != 0
+    }
+
+    /// Whether a check has passed.
+    pub(crate) fn is_checked(self) -> bool {
+        matches!(self.0 & CHECKS, 1 | 2)
+    }
+
     /// Whether outlier detection took it out, whatever the others say.
     pub(crate) fn is_ejected(self) -> bool {
         self.0 & EJECTED != 0

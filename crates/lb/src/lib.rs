@@ -5,7 +5,11 @@
 #[cfg(feature = "tower")]
 mod balance;
 mod balancer;
+#[cfg(feature = "tokio")]
+pub mod check;
 mod config;
+#[cfg(feature = "tokio")]
+mod drain;
 mod draw;
 mod endpoint;
 mod event;
@@ -19,6 +23,7 @@ mod picked;
 mod plan;
 pub mod policy;
 mod signal;
+mod slow_start;
 mod sync;
 mod unavailable;
 
@@ -32,6 +37,8 @@ pub use balance::{
 pub use balance::{AtEnd, JudgedBody};
 pub use balancer::{Balancer, EndpointSnapshot, LevelSnapshot, Picker, Snapshot, Updated};
 pub use config::{Config, InvalidConfig};
+#[cfg(feature = "tokio")]
+pub use drain::Drained;
 pub use draw::Draw;
 pub use endpoint::{Attributes, Endpoint, EndpointId, InvalidEndpoints, Locality};
 pub use event::{EjectionCause, Event, ReadmissionCause};
@@ -40,6 +47,7 @@ pub use ip_key::IpKey;
 pub use outlier::{FailurePercentage, Outliers, SuccessRate};
 pub use pick_context::PickContext;
 pub use picked::Picked;
+pub use slow_start::SlowStart;
 pub use unavailable::Unavailable;
 
 /// The most endpoints of one balancer.

@@ -1,7 +1,7 @@
 //! What is known of one server while calls to it go on.
 
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -12,6 +12,10 @@ use crate::balancer::Shared;
 use crate::health::HealthWord;
 use crate::latency::{Latency, Metering};
 use crate::outlier::{Ejection, Heed, Samples};
+#[cfg(feature = "tokio")]
+use crate::signal::Listener;
+use crate::signal::Signal;
+use crate::slow_start::Started;
 use crate::sync::{AtomicU32, Ordering};
 use crate::{Attributes, EjectionCause, Endpoint, EndpointId};
 
@@ -22,10 +26,16 @@ use crate::{Attributes, EjectionCause, Endpoint, EndpointId};
 #[repr(C)]
 pub(crate) struct Node<A> {
     /// Right behind the count of references, and so mostly on its cache line: a pick writes both.
+    ///
+    /// | bits | meaning |
+    /// |---|---|
+    /// | 31 | somebody waits until no call is in flight |
+    /// | 30–0 | calls in flight |
     in_flight: AtomicU32,
     pub(crate) health: HealthWord,
     pub(crate) samples: Samples,
     pub(crate) latency: Latency,
+    pub(crate) started: Started,
     /// Changed under the balancer's lock only, together with its bit of `health`.
     pub(crate) ejection: Mutex<Ejection>,
     /// The balancer that has it, which is told when it is to be ejected.
@@ -35,7 +45,11 @@ pub(crate) struct Node<A> {
     pub(crate) address: A,
     pub(crate) attributes: ArcSwap<Attributes>,
     clock: Clock,
+    /// Changes when the last call is over while somebody waits for that.
+    idle: OnceLock<Arc<Signal>>,
 }
+
+const WAITED_FOR: u32 = 1 << 31;
 
 /// When a call began and how its latency is taken, where a policy goes by that.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +71,7 @@ impl<A> Node<A> {
             health: HealthWord::new(),
             samples: Samples::new(heed),
             latency: Latency::new(),
+            started: Started::default(),
             ejection: Mutex::default(),
             home,
             id,
@@ -64,6 +79,7 @@ impl<A> Node<A> {
             address,
             attributes: ArcSwap::from_pointee(attributes),
             clock: clock.clone(),
+            idle: OnceLock::new(),
         }
     }
 
@@ -80,7 +96,7 @@ impl<A> Node<A> {
     #[inline]
     pub(crate) fn in_flight(&self) -> u32 {
         // Acquire pairs with the release of `end`: who sees that a call is over sees what it did.
-        self.in_flight.load(Ordering::Acquire)
+        self.in_flight.load(Ordering::Acquire) & !WAITED_FOR
     }
 
     /// Counts one more call, unless there are `max`.
@@ -92,7 +108,7 @@ impl<A> Node<A> {
         }
         self.in_flight
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
-                (count < max).then_some(count + 1)
+                (count & !WAITED_FOR < max).then_some(count + 1)
             })
             .is_ok()
     }
@@ -109,9 +125,42 @@ impl<A> Node<A> {
             self.timed(outcome, retry_after, timing);
         }
         let suspect = self.samples.heard(outcome);
-        let before = self.in_flight.fetch_sub(1, Ordering::Release);
-        debug_assert!(before > 0, "a call ended twice");
+        if self.count_down() {
+            self.tell_idle();
+        }
         suspect
+    }
+
+    /// Counts one call less; tells whether it was the last that somebody waits for.
+    #[inline]
+    fn count_down(&self) -> bool {
+        let before = self.in_flight.fetch_sub(1, Ordering::Release);
+        debug_assert!(before & !WAITED_FOR > 0, "a call ended twice");
+        before == WAITED_FOR | 1
+    }
+
+    /// Wakes who waits until no call is in flight, to look again.
+    #[cold]
+    pub(crate) fn tell_idle(&self) {
+        // Who still waits then says so again.
+        self.in_flight.fetch_and(!WAITED_FOR, Ordering::Relaxed);
+        if let Some(idle) = self.idle.get() {
+            idle.change();
+        }
+    }
+
+    /// Hears when the last call may be over.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn listen_idle(&self) -> Listener {
+        self.idle.get_or_init(Arc::default).listen()
+    }
+
+    /// Whether no call is in flight. Else, who listens is woken once the last one is over.
+    #[cfg(any(feature = "tokio", stanchion_loom))]
+    pub(crate) fn is_idle_or_tells(&self) -> bool {
+        // The flag and the count are one word: of the last call and this one, the later sees the
+        // other. Acquire pairs with the release of `count_down`.
+        self.in_flight.fetch_or(WAITED_FOR, Ordering::Acquire) & !WAITED_FOR == 0
     }
 
     /// Tells the balancer, if there still is one, that too many calls failed in a row.
@@ -186,6 +235,25 @@ mod loom {
                 end(&node);
             }
             there.join().unwrap();
+            assert_eq!(node.in_flight(), 0);
+        });
+    }
+
+    #[test]
+    fn the_last_call_and_who_waits_for_it_do_not_miss_each_other() {
+        ::loom::model(|| {
+            let node = node();
+            assert!(node.begin(u32::MAX) && node.begin(2));
+            let ends = || {
+                let node = node.clone();
+                thread::spawn(move || node.count_down())
+            };
+            let there = ends();
+            let idle = node.is_idle_or_tells();
+            let told = node.count_down();
+            assert!(!idle, "this call was not over");
+            // Whichever was the last tells, since the flag was set before this one ended.
+            assert!(told != there.join().unwrap());
             assert_eq!(node.in_flight(), 0);
         });
     }

@@ -33,7 +33,8 @@ pub(crate) use samples::{Heed, Samples};
 /// (`consecutive_5xx`, `consecutive_gateway_failure`, `consecutive_local_origin_failure`).
 ///
 /// Streaks eject at once, on the thread that records. The rules by interval, success rate and
-/// failure percentage, need [`Balancer::upkeep`](crate::Balancer::upkeep) to be driven.
+/// failure percentage, need [`Balancer::upkeep`](crate::Balancer::upkeep) to be driven, or
+/// [`Balancer::catch_up`](crate::Balancer::catch_up) to be called.
 ///
 /// **Complexity**: an outcome costs O(1), two additions to counts of the endpoint; an ejection plans
 /// anew.

@@ -18,6 +18,7 @@ use stanchion_core::{Clock, Instant};
 use crate::latency::Metering;
 use crate::node::{Node, Timing};
 use crate::policy::{Needs, Policy};
+use crate::slow_start::WARM;
 use crate::{Config, Draw, Health, Outliers, PickContext, Picked, Unavailable};
 use group::Group;
 pub(crate) use levels::{Counts, Load};
@@ -57,10 +58,11 @@ impl<A> Plan<A> {
         by_id: Box<[u32]>,
         policy: &dyn Policy<A>,
         config: &Config,
+        now: Instant,
         draw: &mut Draw,
     ) -> Self {
         let needs = policy.needs();
-        let known = nodes.iter().map(Known::of);
+        let known = nodes.iter().map(|node| Known::of(node, config, now));
         let known: Vec<Known<'_, A>> = known.filter(Known::is_meant_to_be_used).collect();
         let mut priorities: Vec<u8> = known.iter().map(|known| known.priority).collect();
         priorities.sort_unstable();
@@ -90,7 +92,7 @@ impl<A> Plan<A> {
             groups,
             metering: needs.latency,
             unavailable,
-            due: due(&nodes),
+            due: due(&nodes, config, now),
             may_eject: may_eject(&nodes, config),
             by_id,
             nodes,
@@ -204,11 +206,18 @@ impl<A> Plan<A> {
     }
 }
 
-/// When the first of the ejected is let in again.
-fn due<A>(nodes: &[Arc<Node<A>>]) -> Instant {
-    let ejected = nodes.iter().filter(|node| node.health.read().is_ejected());
-    let until = ejected.filter_map(|node| node.ejection.lock().until());
-    until.min().unwrap_or(Instant::MAX)
+/// When the first of the ejected is let in again, or the share of one that starts slowly grows.
+fn due<A>(nodes: &[Arc<Node<A>>], config: &Config, now: Instant) -> Instant {
+    let due = |node: &Arc<Node<A>>| {
+        let health = node.health.read();
+        if health.is_ejected() {
+            return node.ejection.lock().until();
+        }
+        let (slow, since) = (config.slow_start?, node.started.get()?);
+        let starts = health.is_fit() && slow.share(since, now) < WARM;
+        starts.then(|| slow.next(since, now))
+    };
+    nodes.iter().filter_map(due).min().unwrap_or(Instant::MAX)
 }
 
 fn may_eject<A>(nodes: &[Arc<Node<A>>], config: &Config) -> bool {
@@ -223,13 +232,15 @@ struct Known<'a, A> {
     health: Health,
     held: bool,
     weight: u16,
+    /// In percent, while it starts slowly.
+    share: u32,
     priority: u8,
     in_flight_max: u32,
     zone: Arc<str>,
 }
 
 impl<'a, A> Known<'a, A> {
-    fn of(node: &'a Arc<Node<A>>) -> Self {
+    fn of(node: &'a Arc<Node<A>>, config: &Config, now: Instant) -> Self {
         let health = node.health.read();
         let attributes = node.attributes.load();
         Self {
@@ -237,6 +248,7 @@ impl<'a, A> Known<'a, A> {
             health: health.health(),
             held: health.is_held(),
             weight: attributes.weight,
+            share: config.share(&node.started, now),
             priority: attributes.priority,
             in_flight_max: attributes.in_flight_max.map_or(u32::MAX, u32::from),
             zone: attributes.locality.zone.clone(),

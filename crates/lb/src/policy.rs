@@ -75,6 +75,7 @@ pub struct Needs {
 pub struct Member<A> {
     pub(crate) node: Arc<Node<A>>,
     pub(crate) weight: u32,
+    pub(crate) share: u32,
     pub(crate) in_flight_max: u32,
     pub(crate) usable: bool,
 }
@@ -118,11 +119,20 @@ impl<A> Member<A> {
         &self.node.address
     }
 
-    /// Its share beside the others; at least 1.
+    /// Its share beside the others, by its own weight and by how far its slow start has come; at
+    /// least 1.
     #[inline]
     #[must_use]
     pub fn weight(&self) -> u32 {
         self.weight
+    }
+
+    /// How far its slow start has come, from 1 to 100 percent; 100 without one. For policies that do
+    /// not go by weights, or else such an endpoint would get its whole share of calls at once.
+    #[inline]
+    #[must_use]
+    pub fn share_percent(&self) -> u32 {
+        self.share
     }
 
     /// Calls that this balancer has sent there and that are not over.

@@ -10,7 +10,7 @@ use crate::health::Known;
 use crate::node::Node;
 use crate::outlier;
 use crate::plan::{Level, Plan};
-use crate::{Draw, EjectionCause, Event, Mark, ReadmissionCause};
+use crate::{Draw, EjectionCause, Event, Health, Mark, ReadmissionCause};
 
 /// What one who holds the lock may do.
 pub(super) struct Change<'a, A> {
@@ -57,11 +57,20 @@ impl<A> Change<'_, A> {
         self.swap(self.plan.nodes.clone(), self.plan.by_id.clone());
     }
 
+    /// Has each endpoint heed what is wanted now.
+    pub(super) fn heed_anew(&self) {
+        let heed = self.settings.heed();
+        for node in &self.plan.nodes {
+            node.samples.set_heed(heed);
+        }
+    }
+
     /// Plans anew for these endpoints.
     pub(super) fn swap(&mut self, nodes: Box<[Arc<Node<A>>]>, by_id: Box<[u32]>) {
         let draw = &mut Draw::of_thread();
         let Settings { policy, config, .. } = &*self.settings;
-        let plan = Arc::new(Plan::new(nodes, by_id, &**policy, config, draw));
+        let plan = Plan::new(nodes, by_id, &**policy, config, self.now, draw);
+        let plan = Arc::new(plan);
         self.shared.plan.store(plan.clone());
         self.shared.signal.change();
         let before = std::mem::replace(&mut self.plan, plan);
@@ -88,6 +97,13 @@ impl<A> Change<'_, A> {
         }
     }
 
+    /// Has those that are new start slowly, where there are others.
+    pub(super) fn start_new(&self, nodes: &[Arc<Node<A>>]) {
+        for node in nodes.iter().filter(|node| !self.knows(node)) {
+            node.started.set(self.now);
+        }
+    }
+
     /// Whether the server is one of the balancer's, and not one that is gone.
     pub(super) fn knows(&self, node: &Arc<Node<A>>) -> bool {
         let same = self.plan.node(node.id.as_str());
@@ -101,6 +117,17 @@ impl<A> Change<'_, A> {
         (before, after): (Known, Known),
         mark: Mark,
     ) -> bool {
+        let is_back = !before.is_fit() && after.is_fit();
+        // The first check tells when one that is new is fit; of those that were there from the
+        // beginning none is.
+        let is_new = node.started.get().is_some() && !before.is_checked() && after.is_checked();
+        if before.health() == Health::Draining || before.health() == Health::Disabled {
+            // Who waits for its last call may want to know that it is used again.
+            node.tell_idle();
+        }
+        if is_back || is_new {
+            node.started.set(self.now);
+        }
         let (from, to) = (before.health(), after.health());
         if from != to {
             self.tell(Event::HealthChanged {
@@ -184,6 +211,18 @@ impl<A> Change<'_, A> {
         changed
     }
 
+    /// Applies the rules by interval, if it is over.
+    pub(super) fn sweep_due(&mut self) -> bool {
+        let (now, due) = (self.now, self.next_sweep());
+        if now < due {
+            return false;
+        }
+        // What was counted for two intervals, while nobody looked, is not one interval's.
+        let late = now - due >= due - self.settings.swept;
+        self.settings.swept = now;
+        self.sweep(late)
+    }
+
     /// When the rules by interval are to be applied next.
     pub(super) fn next_sweep(&self) -> Instant {
         let outliers = self.settings.config.outliers.as_ref();
@@ -193,15 +232,15 @@ impl<A> Change<'_, A> {
         })
     }
 
-    /// Takes out what the calls since the last sweep show to be outliers.
-    pub(super) fn sweep(&mut self) -> bool {
+    /// Takes out what the calls since the last sweep show to be outliers; or only forgets those calls.
+    fn sweep(&mut self, forget: bool) -> bool {
         let plan = self.plan.clone();
         let taken = plan.nodes.iter().map(|node| {
             let counts = node.samples.take();
             (!node.health.read().is_ejected()).then_some(counts)
         });
         let taken: Vec<_> = taken.collect();
-        let Some(rules) = &self.settings.config.outliers else {
+        let Some(rules) = self.settings.config.outliers.as_ref().filter(|_| !forget) else {
             return false;
         };
         let mut changed = false;

@@ -11,8 +11,11 @@ use stanchion_core::{Clock, Instant, Observe};
 use super::change::Change;
 use super::{EndpointSnapshot, LevelSnapshot, Snapshot};
 use crate::node::Node;
+use crate::outlier::Heed;
 use crate::plan::Plan;
 use crate::policy::{Metering, Policy};
+#[cfg(feature = "tokio")]
+use crate::signal::Listener;
 use crate::signal::Signal;
 use crate::sync::{AtomicU32, Ordering};
 use crate::{
@@ -37,6 +40,21 @@ pub(super) struct Settings<A> {
     pub(super) config: Config,
     /// Since when calls are counted for the rules by interval.
     pub(super) swept: Instant,
+    /// How many want to know of each endpoint whether calls there succeed.
+    proofs_wanted: u32,
+}
+
+impl<A> Settings<A> {
+    /// What is heeded of each outcome.
+    pub(super) fn heed(&self) -> Heed {
+        let outliers = self.config.outliers.as_ref();
+        let heed = outliers.map_or(Heed::NOTHING, Outliers::heed);
+        if self.proofs_wanted > 0 {
+            heed.with_proofs()
+        } else {
+            heed
+        }
+    }
 }
 
 pub(super) type Observer = Arc<dyn Observe<Event> + Send + Sync>;
@@ -62,13 +80,14 @@ impl<A> Shared<A> {
     ) -> Self {
         let none = Box::default();
         let draw = &mut Draw::of_thread();
-        let plan = Plan::new(none, Box::default(), &*policy, &config, draw);
+        let plan = Plan::new(none, Box::default(), &*policy, &config, clock.now(), draw);
         Self {
             plan: ArcSwap::from_pointee(plan),
             settings: Mutex::new(Settings {
                 policy,
                 config,
-                swept: Instant::ZERO,
+                swept: clock.now(),
+                proofs_wanted: 0,
             }),
             clock,
             observer,
@@ -82,8 +101,8 @@ impl<A> Shared<A> {
         (settings.policy.clone(), settings.config.clone())
     }
 
-    #[cfg(feature = "tower")]
-    pub(super) fn clock(&self) -> &Clock {
+    #[cfg(any(feature = "tower", feature = "tokio"))]
+    pub(crate) fn clock(&self) -> &Clock {
         &self.clock
     }
 
@@ -104,8 +123,8 @@ impl<A> Shared<A> {
         if self.upkeepers.load(Ordering::Relaxed) > 0 {
             return false;
         }
-        let now = context.now.unwrap_or_else(|| self.clock.now());
-        if now < due {
+        // The clock decides; the time that the caller brings only saves to read it.
+        if context.now.is_some_and(|now| now < due) || self.clock.now() < due {
             return false;
         }
         let Some(settings) = self.settings.try_lock() else {
@@ -139,7 +158,7 @@ impl<A> Shared<A> {
         A: PartialEq,
     {
         let before = change.plan.clone();
-        let heed = change.settings.config.heed();
+        let heed = change.settings.heed();
         let count = endpoints.len();
         let mut kept = 0;
         let node = |endpoint: Endpoint<A>| {
@@ -159,6 +178,9 @@ impl<A> Shared<A> {
         let nodes: Box<[Arc<Node<A>>]> = endpoints.into_iter().map(node).collect();
         if let Some(metering) = before.metering() {
             self.begin_latencies(&nodes, metering);
+        }
+        if kept > 0 {
+            change.start_new(&nodes);
         }
         let removed = before.nodes.len() - kept;
         change.swap(nodes, by_id);
@@ -242,25 +264,6 @@ impl<A> Shared<A> {
         Some(self.plan.load().node(id)?.health.read().health())
     }
 
-    /// Does what is due, and tells when the next is.
-    pub(super) fn catch_up(&self) -> Instant {
-        let settings = self.settings.lock();
-        self.change_under(settings, |change| {
-            let mut anew = change.plan.due <= change.now;
-            if anew {
-                change.readmit_due();
-            }
-            if change.next_sweep() <= change.now {
-                anew |= change.sweep();
-                change.settings.swept = change.now;
-            }
-            if anew {
-                change.plan_anew();
-            }
-            change.next_sweep().min(change.plan.due)
-        })
-    }
-
     pub(super) fn set_policy(&self, policy: Arc<dyn Policy<A>>) {
         self.change(|change| {
             change.settings.policy = policy;
@@ -273,20 +276,54 @@ impl<A> Shared<A> {
             if config.outliers.is_none() {
                 change.readmit_all();
             }
-            let heed = config.heed();
-            for node in &change.plan.nodes {
-                node.samples.set_heed(heed);
-            }
             change.settings.config = config;
+            change.heed_anew();
             change.plan_anew();
         });
+    }
+
+    /// Does what is due, and tells when the next is.
+    pub(super) fn catch_up(&self) -> Instant {
+        self.change(|change| {
+            let mut anew = change.plan.due <= change.now;
+            if anew {
+                change.readmit_due();
+            }
+            anew |= change.sweep_due();
+            if anew {
+                change.plan_anew();
+            }
+            change.next_sweep().min(change.plan.due)
+        })
+    }
+
+    /// Wants to know, or no more, of each endpoint whether calls there succeed.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn want_proofs(&self, want: bool) {
+        self.change(|change| {
+            let wanted = &mut change.settings.proofs_wanted;
+            *wanted = if want { *wanted + 1 } else { *wanted - 1 };
+            change.heed_anew();
+        });
+    }
+
+    /// The servers as they are now.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn plan(&self) -> Arc<Plan<A>> {
+        self.plan.load_full()
+    }
+
+    /// Hears of each change of the plan from now on.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn listen(&self) -> Listener {
+        self.signal.listen()
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
         let plan = self.plan.load();
         let now = self.clock.now();
         let (_, config) = self.settings();
-        let interval = config.outliers.map(|outliers| outliers.interval);
+        let interval = config.outliers.as_ref().map(|outliers| outliers.interval);
         let endpoint = |node: &Arc<Node<A>>| {
             let known = node.health.read();
             let attributes = node.attributes.load();
@@ -301,6 +338,7 @@ impl<A> Shared<A> {
                 in_flight: node.in_flight(),
                 latency: latency.map(|nanos| Duration::from_secs_f32(nanos / 1e9)),
                 weight: attributes.weight,
+                share_percent: config.share(&node.started, now),
                 priority: attributes.priority,
             }
         };

@@ -32,6 +32,8 @@ pub struct EndpointSnapshot {
     pub latency: Option<Duration>,
     /// Its share beside others.
     pub weight: u16,
+    /// How much of that it is sent while it starts slowly, in percent; else 100.
+    pub share_percent: u32,
     /// The level that it belongs to.
     pub priority: u8,
 }

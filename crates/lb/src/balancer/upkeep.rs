@@ -13,12 +13,13 @@ use crate::sync::Ordering;
 
 impl<A: Send + Sync + 'static> Balancer<A> {
     /// Does what becomes due by time alone, until the last handle of this balancer is dropped: lets
-    /// ejected endpoints in again, and applies those rules of [`Outliers`](crate::Outliers) that go
+    /// ejected endpoints in again, has those that start slowly go on, and applies those rules of [`Outliers`](crate::Outliers) that go
     /// by interval.
     ///
-    /// Nothing is spawned: `tokio::spawn` it, or poll it beside the server. Without it, endpoints are
-    /// let in by the first pick after their time, and rules by interval do nothing. It follows each
-    /// change of the configuration; a second one does no harm, and no good.
+    /// Nothing is spawned: `tokio::spawn` it, or poll it beside the server; or call
+    /// [`catch_up`](Self::catch_up) by a timer of your own. Without either, endpoints are let in by the
+    /// first pick after their time, and rules by interval do nothing. It follows each change of the
+    /// configuration; a second one does no harm, and no good.
     ///
     /// # Panics
     ///
@@ -73,15 +74,7 @@ struct Upkeeper<'a, A> {
 impl<'a, A> Upkeeper<'a, A> {
     fn begin(shared: &'a Weak<Shared<A>>) -> Self {
         if let Some(shared) = shared.upgrade() {
-            shared.change(|change| {
-                // What was counted while nobody looked is not one interval's.
-                if shared.upkeepers.fetch_add(1, Ordering::Relaxed) == 0 {
-                    for node in &change.plan.nodes {
-                        node.samples.take();
-                    }
-                    change.settings.swept = change.now;
-                }
-            });
+            shared.upkeepers.fetch_add(1, Ordering::Relaxed);
         }
         Self { shared }
     }

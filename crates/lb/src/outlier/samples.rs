@@ -10,13 +10,17 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 /// | bits | meaning |
 /// |---|---|
 /// | 31 | overload is a failure |
-/// | 30–0 | the streak of failures that ejects; 0 if outcomes are not heeded at all |
+/// | 30 | calls are proofs of health |
+/// | 29–0 | the streak of failures that ejects; the largest number if none does |
+///
+/// 0 if outcomes are not heeded at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Heed(u32);
 
 const OVERLOAD: u32 = 1 << 31;
-/// A streak that is not reached: its count starts again before that.
-const NO_STREAK: u32 = OVERLOAD - 1;
+const PROOFS: u32 = 1 << 30;
+/// A streak that ejects nobody.
+const NO_STREAK: u32 = PROOFS - 1;
 
 impl Heed {
     pub(crate) const NOTHING: Self = Self(0);
@@ -24,6 +28,12 @@ impl Heed {
     pub(super) fn new(consecutive: Option<NonZeroU32>, overload_is_failure: bool) -> Self {
         let streak = consecutive.map_or(NO_STREAK, NonZeroU32::get);
         Self(streak | if overload_is_failure { OVERLOAD } else { 0 })
+    }
+
+    /// The same, and calls as proofs of health.
+    pub(crate) fn with_proofs(self) -> Self {
+        let streak = if self == Self::NOTHING { NO_STREAK } else { 0 };
+        Self(self.0 | PROOFS | streak)
     }
 
     fn streak(self) -> u32 {
@@ -49,8 +59,12 @@ pub(crate) struct Samples {
     /// Failures in the upper half, successes in the lower. Counts are taken at least once an hour,
     /// so one endpoint would have to end a million calls a second to fill a half.
     counts: AtomicU64,
+    /// Whether calls succeeded and failed since this was taken, where that is wanted.
+    proof: AtomicU32,
 }
 
+const SUCCEEDED: u32 = 1;
+const FAILED: u32 = 2;
 const FAILURE: u64 = 1 << 32;
 
 impl Samples {
@@ -59,6 +73,7 @@ impl Samples {
             heed: AtomicU32::new(heed.0),
             streak: AtomicU32::new(0),
             counts: AtomicU64::new(0),
+            proof: AtomicU32::new(0),
         }
     }
 
@@ -75,7 +90,11 @@ impl Samples {
         if heed == Heed::NOTHING {
             return false;
         }
-        match heed.is_failure(outcome) {
+        let is_failure = heed.is_failure(outcome);
+        if heed.0 & PROOFS != 0 {
+            self.prove(is_failure);
+        }
+        match is_failure {
             None => false,
             Some(false) => {
                 self.counts.fetch_add(1, Ordering::Relaxed);
@@ -97,6 +116,24 @@ impl Samples {
                 reached && heed.streak() != NO_STREAK
             }
         }
+    }
+
+    fn prove(&self, is_failure: Option<bool>) {
+        let proof = match is_failure {
+            Some(false) => SUCCEEDED,
+            Some(true) => FAILED,
+            None => return,
+        };
+        // Mostly it is there already, and nothing is written.
+        if self.proof.load(Ordering::Relaxed) & proof == 0 {
+            self.proof.fetch_or(proof, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether calls succeeded, and none failed, since this was asked last.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn take_proof(&self) -> bool {
+        self.proof.swap(0, Ordering::Relaxed) == SUCCEEDED
     }
 
     /// The counts, which start again.

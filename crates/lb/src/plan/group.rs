@@ -5,6 +5,7 @@ use crate::config::Subset;
 use crate::draw::scale;
 use crate::node::Timing;
 use crate::policy::{Choice, Member, Needs, Table};
+use crate::slow_start::WARM;
 use crate::{Draw, EndpointId, PickContext, Picked};
 
 /// Endpoints that a policy chooses among, with what it made of them.
@@ -28,11 +29,17 @@ pub(super) fn members<A>(
     needs: Needs,
     subset: Option<Subset>,
 ) -> Box<[Member<A>]> {
-    let member = |known: &&Known<'_, A>| Member {
-        node: known.node.clone(),
-        weight: u32::from(known.weight),
-        in_flight_max: known.in_flight_max,
-        usable: usable(known),
+    // Where a change of one endpoint is to move nothing else, none starts slowly.
+    let slow = !needs.whole && nodes.iter().any(|known| known.share < WARM);
+    let member = |known: &&Known<'_, A>| {
+        let share = if slow { known.share } else { WARM };
+        Member {
+            node: known.node.clone(),
+            weight: u32::from(known.weight) * if slow { share } else { 1 },
+            share,
+            in_flight_max: known.in_flight_max,
+            usable: usable(known),
+        }
     };
     let members = nodes.iter().map(member);
     let members: Vec<Member<A>> = members

@@ -1,6 +1,6 @@
 use crate::Draw;
 
-use super::load::least;
+use super::load::{Load, least};
 use super::{Choice, Member, Policy, Table};
 
 /// The endpoint with the fewest calls in flight, whatever its weight; of several, any.
@@ -30,6 +30,6 @@ impl<A> Policy<A> for LeastConnections {
 
 impl<A> Table<A> for LeastConnections {
     fn choose(&self, choice: &mut Choice<'_, A>) -> Option<usize> {
-        least(choice.members, &mut choice.draw, Member::in_flight)
+        least(choice.members, &mut choice.draw, Load::started)
     }
 }

@@ -21,6 +21,15 @@ impl Load {
             weight: u64::from(member.weight()),
         }
     }
+
+    /// Whatever its weight, but for how far its slow start has come.
+    #[inline]
+    pub(super) fn started<A>(member: &Member<A>) -> Self {
+        Self {
+            calls: u64::from(member.in_flight()) + 1,
+            weight: u64::from(member.share_percent()),
+        }
+    }
 }
 
 impl PartialEq for Load {

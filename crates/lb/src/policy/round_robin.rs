@@ -1,6 +1,7 @@
 use crate::Draw;
 use crate::sync::{AtomicU64, Ordering, Padded};
 
+use super::weighted_round_robin::in_turn;
 use super::{Choice, Member, Policy, Table};
 
 /// Each in turn, whatever its weight: [`WeightedRoundRobin`](super::WeightedRoundRobin) heeds those.
@@ -23,6 +24,11 @@ impl RoundRobin {
 
 impl<A> Policy<A> for RoundRobin {
     fn table(&self, members: &[Member<A>], draw: &mut Draw) -> Box<dyn Table<A>> {
+        let shares: Vec<u32> = members.iter().map(Member::share_percent).collect();
+        if shares.windows(2).any(|pair| pair[0] != pair[1]) {
+            // Who starts slowly is left out of some rounds.
+            return in_turn(&shares, draw);
+        }
         Box::new(Turns::starting(draw.below(members.len())))
     }
 }

@@ -49,10 +49,15 @@ impl WeightedRoundRobin {
 impl<A> Policy<A> for WeightedRoundRobin {
     fn table(&self, members: &[Member<A>], draw: &mut Draw) -> Box<dyn Table<A>> {
         let weights: Vec<u32> = members.iter().map(Member::weight).collect();
-        match Round::new(&weights, draw) {
-            Some(round) => Box::new(round),
-            None => Box::new(Stride::new(&weights, draw)),
-        }
+        in_turn(&weights, draw)
+    }
+}
+
+/// Each in turn, as often as its weight says.
+pub(super) fn in_turn<A>(weights: &[u32], draw: &mut Draw) -> Box<dyn Table<A>> {
+    match Round::new(weights, draw) {
+        Some(round) => Box::new(round),
+        None => Box::new(Stride::new(weights, draw)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use stanchion_core::{Clock, ManualClock, Outcome};
+use stanchion_core::{Clock, Instant, ManualClock, Outcome};
 use stanchion_lb::policy::RoundRobin;
 use stanchion_lb::{Balancer, Config, Endpoint, Event, Health, Mark, Outliers, PickContext};
 
@@ -122,6 +122,21 @@ fn five_failures_in_a_row_take_an_endpoint_out_for_half_a_minute() {
         ["1: in, TimePassed", "1: ejected to unknown, Readmit"]
     );
     assert_eq!(heard.balancer.snapshot().endpoints[1].ejected_for, None);
+}
+
+#[test]
+fn who_has_a_timer_needs_no_future() {
+    let heard = Heard::new(Outliers::default(), 5);
+    let start = heard.time.now();
+    assert_eq!(heard.balancer.catch_up(), start + Duration::from_secs(10));
+    heard.calls(2, FAILURE, 5);
+    assert!(heard.is_out(2));
+    heard.pass(30);
+    assert_eq!(heard.balancer.catch_up(), start + Duration::from_secs(40));
+    assert!(!heard.is_out(2));
+
+    let off = Heard::new(Outliers::default().without_success_rate(), 5);
+    assert_eq!(off.balancer.catch_up(), Instant::MAX);
 }
 
 #[test]
