@@ -3,7 +3,7 @@
 mod answer;
 #[cfg(feature = "http")]
 mod body;
-mod connect;
+pub(crate) mod connect;
 mod future;
 mod judge;
 mod patience;

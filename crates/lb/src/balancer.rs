@@ -170,7 +170,7 @@ impl<A> Balancer<A> {
     }
 
     /// The clock that it reads.
-    #[cfg(feature = "tower")]
+    #[cfg(any(feature = "discover", feature = "tower"))]
     pub(crate) fn clock(&self) -> &Clock {
         self.shared.clock()
     }
@@ -191,6 +191,14 @@ impl<A> Balancer<A> {
         self.shared.catch_up()
     }
 
+    /// A handle that does not keep it alive.
+    #[cfg(feature = "discover")]
+    pub(crate) fn downgrade(&self) -> WeakBalancer<A> {
+        WeakBalancer {
+            shared: Arc::downgrade(&self.shared),
+        }
+    }
+
     /// All endpoints and levels in plain numbers.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -200,6 +208,21 @@ impl<A> Balancer<A> {
     #[cfg(feature = "tokio")]
     pub(crate) fn shared(&self) -> &Arc<Shared<A>> {
         &self.shared
+    }
+}
+
+/// A balancer that this does not keep alive.
+#[cfg(feature = "discover")]
+pub(crate) struct WeakBalancer<A> {
+    shared: std::sync::Weak<Shared<A>>,
+}
+
+#[cfg(feature = "discover")]
+impl<A> WeakBalancer<A> {
+    /// The balancer, while anybody else has a handle of it.
+    pub(crate) fn upgrade(&self) -> Option<Balancer<A>> {
+        let shared = self.shared.upgrade()?;
+        Some(Balancer { shared })
     }
 }
 

@@ -106,6 +106,17 @@ impl<A> Endpoint<A> {
         self
     }
 
+    /// The same server, reached at another address: by its client, say.
+    #[must_use]
+    pub fn map<B>(self, address: impl FnOnce(A) -> B) -> Endpoint<B> {
+        Endpoint {
+            id: self.id,
+            incarnation: self.incarnation,
+            address: address(self.address),
+            attributes: self.attributes,
+        }
+    }
+
     /// What it is called.
     #[must_use]
     pub fn id(&self) -> &EndpointId {

@@ -8,6 +8,8 @@ mod balancer;
 #[cfg(feature = "tokio")]
 pub mod check;
 mod config;
+#[cfg(feature = "discover")]
+pub mod discover;
 #[cfg(feature = "tokio")]
 mod drain;
 mod draw;

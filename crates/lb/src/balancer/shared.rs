@@ -101,7 +101,7 @@ impl<A> Shared<A> {
         (settings.policy.clone(), settings.config.clone())
     }
 
-    #[cfg(any(feature = "tower", feature = "tokio"))]
+    #[cfg(any(feature = "discover", feature = "tower", feature = "tokio"))]
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
     }

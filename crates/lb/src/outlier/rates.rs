@@ -240,20 +240,26 @@ mod tests {
         assert!((rate - 10.0).abs() < 1e-9);
         assert!((least - (74.0 - 1.9 * 32.0)).abs() < 1e-9, "{least}");
         let two = SuccessRate::default().with_stdev_factor(2.0).unwrap();
-        assert_eq!(places(&rules.with_success_rate(two), &all), []);
+        assert_eq!(places(&rules.with_success_rate(two), &all), [0; 0]);
     }
 
     #[test]
     fn too_few_endpoints_or_calls_prove_nothing() {
         let rules = Outliers::default().with_failure_percentage(FailurePercentage::default());
         let mut all = vec![counts(200, 0); 4];
-        assert_eq!(places(&rules, &[&all[..], &[counts(0, 49)]].concat()), []);
+        assert_eq!(
+            places(&rules, &[&all[..], &[counts(0, 49)]].concat()),
+            [0; 0]
+        );
         assert_eq!(places(&rules, &[&all[..], &[counts(0, 50)]].concat()), [4]);
         all.pop();
-        assert_eq!(places(&rules, &[&all[..], &[counts(0, 500)]].concat()), []);
+        assert_eq!(
+            places(&rules, &[&all[..], &[counts(0, 500)]].concat()),
+            [0; 0]
+        );
         // One that is out is not one of five.
         let out = [&all[..], &[None, counts(0, 500)]].concat();
-        assert_eq!(places(&rules, &out), []);
+        assert_eq!(places(&rules, &out), [0; 0]);
     }
 
     #[test]
