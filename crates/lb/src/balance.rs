@@ -5,7 +5,7 @@ mod answer;
 mod body;
 pub(crate) mod connect;
 mod future;
-mod judge;
+pub(crate) mod judge;
 mod patience;
 mod route;
 mod waiting;
@@ -18,6 +18,8 @@ use stanchion_core::KeyExtractor;
 use tower_service::Service;
 
 use crate::Balancer;
+#[cfg(feature = "http")]
+use crate::affinity::{BySession, Telling};
 
 pub use answer::{Answer, BoxError, Fail, Rejected, RespondWith};
 #[cfg(feature = "http")]
@@ -193,6 +195,67 @@ impl<A, C, R, J, W> Balance<A, C, R, J, W> {
         self.route(|route| ByAffinity::new(extractor, route))
     }
 
+    /// Reads from a response or an error how long the endpoint asks to be left alone
+    /// (`Retry-After`); policies that go by latency heed it. Comes after the classifier.
+    #[must_use]
+    pub fn retry_after<F, Res, Err>(self, read: F) -> Balance<A, C, R, RetryAfter<J, F>, W>
+    where
+        F: Fn(Result<&Res, &Err>) -> Option<Duration>,
+    {
+        self.judge(|judge| RetryAfter::new(judge, read))
+    }
+
+    /// Binds requests to the endpoints of their sessions, which a
+    /// [`StickyLayer`](crate::affinity::StickyLayer) around it finds in their cookies, and tells that
+    /// layer who answered. Comes after the classifier.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn sticky(self) -> Balance<A, C, ByAffinity<BySession, R>, Telling<J>, W> {
+        self.route(|route| ByAffinity::new(BySession, route))
+            .judge(Telling::new)
+    }
+
+    /// Answers a refused request with `respond(&rejected, request)` instead of an error, and leaves
+    /// the inner service's error type as it is; clones share the closure.
+    #[must_use]
+    pub fn respond_with<F>(self, respond: F) -> Balance<A, C, R, J, RespondWith<F>> {
+        Balance {
+            balancer: self.balancer,
+            connect: self.connect,
+            route: self.route,
+            judge: self.judge,
+            answer: RespondWith::new(respond),
+            patience: self.patience,
+            places: self.places,
+        }
+    }
+
+    fn route<T>(self, make: impl FnOnce(R) -> T) -> Balance<A, C, T, J, W> {
+        Balance {
+            balancer: self.balancer,
+            connect: self.connect,
+            route: make(self.route),
+            judge: self.judge,
+            answer: self.answer,
+            patience: self.patience,
+            places: self.places,
+        }
+    }
+
+    fn judge<K>(self, make: impl FnOnce(J) -> K) -> Balance<A, C, R, K, W> {
+        Balance {
+            balancer: self.balancer,
+            connect: self.connect,
+            route: self.route,
+            judge: make(self.judge),
+            answer: self.answer,
+            patience: self.patience,
+            places: self.places,
+        }
+    }
+}
+
+impl<A, C, R, W> Balance<A, C, R, ByResult, W> {
     /// Judges responses and errors by `classifier`; clones share it. Default: responses are
     /// successes, errors failures.
     ///
@@ -234,55 +297,6 @@ impl<A, C, R, J, W> Balance<A, C, R, J, W> {
     #[must_use]
     pub fn classify_body<K>(self, classifier: K) -> Balance<A, C, R, AtEnd<K>, W> {
         self.judge(|_| AtEnd::new(classifier))
-    }
-
-    /// Reads from a response or an error how long the endpoint asks to be left alone
-    /// (`Retry-After`); policies that go by latency heed it. Comes after the classifier.
-    #[must_use]
-    pub fn retry_after<F, Res, Err>(self, read: F) -> Balance<A, C, R, RetryAfter<J, F>, W>
-    where
-        F: Fn(Result<&Res, &Err>) -> Option<Duration>,
-    {
-        self.judge(|judge| RetryAfter::new(judge, read))
-    }
-
-    /// Answers a refused request with `respond(&rejected, request)` instead of an error, and leaves
-    /// the inner service's error type as it is; clones share the closure.
-    #[must_use]
-    pub fn respond_with<F>(self, respond: F) -> Balance<A, C, R, J, RespondWith<F>> {
-        Balance {
-            balancer: self.balancer,
-            connect: self.connect,
-            route: self.route,
-            judge: self.judge,
-            answer: RespondWith::new(respond),
-            patience: self.patience,
-            places: self.places,
-        }
-    }
-
-    fn route<T>(self, make: impl FnOnce(R) -> T) -> Balance<A, C, T, J, W> {
-        Balance {
-            balancer: self.balancer,
-            connect: self.connect,
-            route: make(self.route),
-            judge: self.judge,
-            answer: self.answer,
-            patience: self.patience,
-            places: self.places,
-        }
-    }
-
-    fn judge<K>(self, make: impl FnOnce(J) -> K) -> Balance<A, C, R, K, W> {
-        Balance {
-            balancer: self.balancer,
-            connect: self.connect,
-            route: self.route,
-            judge: make(self.judge),
-            answer: self.answer,
-            patience: self.patience,
-            places: self.places,
-        }
     }
 }
 

@@ -2,6 +2,8 @@
 #![cfg_attr(any(feature = "tower", not(doctest)), doc = include_str!("../README.md"))]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "http")]
+pub mod affinity;
 #[cfg(feature = "tower")]
 mod balance;
 mod balancer;

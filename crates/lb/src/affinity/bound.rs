@@ -1,0 +1,59 @@
+//! What passes between a [`StickyLayer`](super::StickyLayer) and the balance under it.
+
+use std::borrow::Cow;
+
+use http::{Request, Response};
+use stanchion_core::KeyExtractor;
+
+use super::Session;
+use crate::balance::judge::private::Sealed;
+use crate::{Judge, Picked};
+
+/// Finds the [`Session`] among a request's extensions.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct BySession;
+
+impl<B> KeyExtractor<Request<B>> for BySession {
+    type Key = str;
+
+    fn extract<'a>(&'a self, request: &'a Request<B>) -> Option<Cow<'a, str>> {
+        let session = request.extensions().get::<Session>()?;
+        Some(Cow::Borrowed(session.id()))
+    }
+}
+
+/// Tells the endpoint that answered: its [`EndpointId`](crate::EndpointId) is among the response's
+/// extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Telling<J> {
+    judge: J,
+}
+
+impl<J> Telling<J> {
+    pub(crate) fn new(judge: J) -> Self {
+        Self { judge }
+    }
+}
+
+impl<J> Sealed for Telling<J> {}
+
+impl<J, B, Err> Judge<Response<B>, Err> for Telling<J>
+where
+    J: Judge<Response<B>, Err>,
+{
+    type Response<A> = J::Response<A>;
+
+    fn judge<A>(&self, picked: Picked<A>, mut response: Response<B>) -> J::Response<A> {
+        response.extensions_mut().insert(picked.id().clone());
+        self.judge.judge(picked, response)
+    }
+
+    fn fail<A>(&self, picked: Picked<A>, error: &Err) {
+        self.judge.fail(picked, error);
+    }
+
+    fn pass<A>(response: Response<B>) -> J::Response<A> {
+        J::pass(response)
+    }
+}
