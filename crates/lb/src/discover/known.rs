@@ -163,6 +163,24 @@ mod tests {
         assert_eq!(ids(&known), ["a", "b"]);
     }
 
+    /// The order may mean something: nearer addresses come first.
+    #[test]
+    fn an_endpoint_that_is_told_again_keeps_its_place() {
+        let mut known = Known::new();
+        known.take(full(&["c", "a", "b"]), 1).unwrap();
+        let delta = Update::Delta {
+            removed: vec!["c".into(), "a".into()],
+            upserted: vec![
+                Endpoint::new("d", 0),
+                Endpoint::new("b", 7),
+                Endpoint::new("c", 0),
+            ],
+        };
+        known.take(delta, 1).unwrap();
+        assert_eq!(ids(&known), ["c", "b", "d"]);
+        assert_eq!(*known.endpoints()[1].address(), 7);
+    }
+
     /// One update, as names that become endpoints.
     #[derive(Clone, Debug)]
     enum Step {
