@@ -88,7 +88,7 @@ impl Breakers {
             endpoints.map(|endpoint| {
                 let place = Place::Endpoint {
                     upstream: upstream.name.clone(),
-                    endpoint: endpoint.clone(),
+                    endpoint: endpoint.url.clone(),
                 };
                 (place, &upstream.breaker, &upstream.throttle)
             })

@@ -2,6 +2,7 @@ use std::error::Error;
 use std::fmt;
 
 use stanchion_breaker::InvalidConfig;
+use stanchion_lb::InvalidEndpoints;
 use stanchion_ratelimit::InvalidMaxKeys;
 #[cfg(feature = "redis")]
 use stanchion_ratelimit::{InvalidRedisConfig, InvalidServers};
@@ -12,6 +13,7 @@ use stanchion_ratelimit::{InvalidRedisConfig, InvalidServers};
 pub(crate) enum BuildError {
     MaxKeys(InvalidMaxKeys),
     Breaker(InvalidConfig),
+    Balancer(InvalidEndpoints),
     #[cfg(feature = "redis")]
     Redis(InvalidRedisConfig),
     #[cfg(feature = "redis")]
@@ -25,6 +27,7 @@ impl fmt::Display for BuildError {
         match self {
             Self::MaxKeys(error) => error.fmt(f),
             Self::Breaker(error) => error.fmt(f),
+            Self::Balancer(error) => error.fmt(f),
             #[cfg(feature = "redis")]
             Self::Redis(error) => error.fmt(f),
             #[cfg(feature = "redis")]

@@ -166,9 +166,10 @@ pub(crate) struct Shutdown {
 pub(crate) struct Upstream {
     #[serde(skip)]
     pub(crate) name: Arc<str>,
-    /// Host and port of each, as `connect` takes them; at least one.
+    /// At least one.
     #[serde(serialize_with = "show::endpoints")]
-    pub(crate) endpoints: Vec<Arc<str>>,
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) policy: Policy,
     pub(crate) protocol: Protocol,
     pub(crate) forwarded: Telling,
     /// Requests at a time on one connection of HTTP/2.
@@ -187,6 +188,46 @@ pub(crate) struct Upstream {
     /// One for each endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) throttle: Option<Throttle>,
+}
+
+/// One server of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// Host and port, as `connect` takes them.
+    pub(crate) url: Arc<str>,
+    /// 0 takes nothing new.
+    pub(crate) weight: u16,
+    /// The lowest is used first.
+    pub(crate) priority: u8,
+}
+
+/// Which server a request is sent to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Policy {
+    #[default]
+    RoundRobin,
+    WeightedRoundRobin,
+    Random,
+    LeastConnections,
+    WeightedLeastConnections,
+    P2c,
+    PeakEwma,
+}
+
+impl Policy {
+    /// How that is done, in a few words.
+    pub(crate) const fn does(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "in turn",
+            Self::WeightedRoundRobin => "in turn, by weight",
+            Self::Random => "at random",
+            Self::LeastConnections => "where the fewest requests are",
+            Self::WeightedLeastConnections => "where the fewest requests are, by weight",
+            Self::P2c => "to the one of two with fewer requests",
+            Self::PeakEwma => "to the one of two that answers sooner",
+        }
+    }
 }
 
 /// What the servers of an upstream speak.

@@ -3,6 +3,7 @@
 
 mod access_log;
 mod admin;
+mod balance;
 mod body_limit;
 mod breaker;
 mod build_error;

@@ -5,6 +5,7 @@
 //! request touches atomics only. Series live for as long as a configuration or a request uses them, so
 //! that names which a reload brings and takes do not pile up.
 
+mod balance;
 mod breaker;
 mod endpoint;
 mod histogram;
@@ -24,7 +25,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::balance::Balancers;
 use crate::breaker::Breakers;
+use balance::BalanceMetrics;
 use breaker::BreakerMetrics;
 use endpoint::EndpointSeries;
 pub(crate) use endpoint::{EndpointCounts, EndpointMetrics};
@@ -55,6 +58,7 @@ pub(crate) struct Metrics {
     routes: Live<RouteLabels, RouteMetrics>,
     limits: Live<LimitLabels, LimitSeries>,
     breakers: BreakerMetrics,
+    balance: BalanceMetrics,
     endpoints: Live<EndpointLabels, EndpointSeries>,
     pub(crate) in_flight: Gauge,
     pub(crate) connections: Gauge,
@@ -90,6 +94,7 @@ impl Metrics {
             routes: Live::default(),
             limits: Live::default(),
             breakers: BreakerMetrics::default(),
+            balance: BalanceMetrics::default(),
             endpoints: Live::default(),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
@@ -187,12 +192,18 @@ impl Metrics {
             self.log_lines_dropped.clone(),
         );
         self.breakers.register(registry);
+        self.balance.register(registry);
         self.reload.register(registry);
     }
 
-    /// All metrics as text, in the OpenMetrics format, with what these breakers say.
-    pub(crate) fn encode(&self, breakers: &Breakers) -> Result<String, fmt::Error> {
+    /// All metrics as text, in the OpenMetrics format, with what breakers and balancers say.
+    pub(crate) fn encode(
+        &self,
+        breakers: &Breakers,
+        balancers: &Balancers,
+    ) -> Result<String, fmt::Error> {
         self.breakers.read(breakers);
+        self.balance.read(balancers);
         let mut text = String::new();
         encode(&mut text, &self.registry.lock())?;
         Ok(text)

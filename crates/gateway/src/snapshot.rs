@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use stanchion_core::Clock;
 
+use crate::balance::Balancers;
 use crate::breaker::Breakers;
 use crate::build_error::BuildError;
 use crate::client::Clients;
@@ -25,6 +26,7 @@ pub(crate) struct Snapshot {
     pub(crate) config: Config,
     pub(crate) clients: Clients,
     pub(crate) breakers: Breakers,
+    pub(crate) balancers: Balancers,
     /// Of each route, in the order of the configuration.
     limits: Vec<Vec<Limit>>,
     #[cfg(feature = "redis")]
@@ -74,15 +76,25 @@ impl Snapshot {
             let known = known.get(&*route.id).copied().unwrap_or_default();
             Limit::of_route(route, maker, known)
         });
-        Ok(Self {
+        let balancers = Balancers::new(
+            &config,
+            making.clock,
+            before.map(|before| &before.balancers),
+        );
+        let snapshot = Self {
             generation: before.map_or(1, |before| before.generation + 1),
             clients: Clients::new(config.listen.trusted.clone()),
             limits: limits.collect::<Result<_, _>>()?,
             breakers: breakers.map_err(BuildError::Breaker)?,
+            balancers,
             #[cfg(feature = "redis")]
             stores,
             config,
-        })
+        };
+        // Last, as the balancers that go on are in use.
+        let put = snapshot.balancers.put_in_force();
+        put.map_err(BuildError::Balancer)?;
+        Ok(snapshot)
     }
 
     /// The limits of each route, in the order of the configuration.

@@ -10,18 +10,20 @@ mod sending;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
 use hyper::body::Incoming;
 use stanchion_core::{Clock, Instant, Outcome};
+use stanchion_lb::{EndpointId, PickContext, Unavailable};
 
-use crate::breaker::{self, Admitted, Breakers, Guards, Refusal};
+use crate::balance::{self, Balance, Pick, Server};
+use crate::breaker::{self, Admitted, Guards, Refusal};
 use crate::config;
 use crate::exchange::{Outbound, Request, Response};
 use crate::forward;
 use crate::metrics::{EndpointMetrics, Metrics};
+use crate::snapshot::Snapshot;
 use failure::Failure;
 pub(crate) use h2::StreamBody;
 pub(crate) use lease::Lease;
@@ -33,12 +35,12 @@ use sending::Sending;
 #[derive(Debug)]
 pub(crate) struct Upstream {
     endpoints: Box<[Endpoint]>,
-    turn: AtomicUsize,
+    balance: Balance,
 }
 
 #[derive(Clone, Debug)]
 struct Endpoint {
-    name: Arc<str>,
+    server: Arc<Server>,
     connections: Connections,
     metrics: EndpointMetrics,
     guards: Guards,
@@ -74,36 +76,37 @@ enum Connection {
 }
 
 impl Upstream {
-    /// `first` says whose turn it is first, so that workers do not all begin with the same. Of
-    /// `before`, the same upstream by an earlier configuration, the endpoints that stay are kept
+    /// The upstream at `index` in the configuration of `snapshot`. Of `before`, the same upstream by an earlier configuration, the endpoints that stay are kept
     /// with their connections.
     pub(crate) fn new(
-        config: &config::Upstream,
+        index: usize,
         metrics: &Metrics,
         clock: &Clock,
-        first: usize,
-        breakers: &Breakers,
+        snapshot: &Snapshot,
         before: Option<&Self>,
     ) -> Self {
-        let endpoint = |name: &Arc<str>| {
-            let guards = breakers.endpoint(&config.name, name);
-            let kept = before.and_then(|before| before.endpoint(name));
+        let config = &snapshot.config.upstreams[index];
+        let endpoint = |server: &Arc<Server>| {
+            let guards = snapshot.breakers.endpoint(&config.name, &server.name);
+            let kept = before.and_then(|before| before.endpoint(&server.name));
             if let Some(kept) = kept.filter(|kept| kept.connections.stay(config)) {
                 return Endpoint {
+                    server: server.clone(),
                     guards,
                     ..kept.clone()
                 };
             }
-            let metrics = metrics.endpoint(&config.name, name);
+            let metrics = metrics.endpoint(&config.name, &server.name);
+            let name = server.name.clone();
             Endpoint {
-                name: name.clone(),
+                server: server.clone(),
                 connections: match config.protocol {
                     config::Protocol::Http1 => {
-                        let pool = Pool::new(name.clone(), config, metrics.clone(), clock);
+                        let pool = Pool::new(name, config, metrics.clone(), clock);
                         Connections::Http1(Arc::new(pool))
                     }
                     config::Protocol::Http2 => {
-                        let pool = h2::Pool::new(name.clone(), config, metrics.clone(), clock);
+                        let pool = h2::Pool::new(name, config, metrics.clone(), clock);
                         Connections::Http2(Arc::new(pool))
                     }
                 },
@@ -111,21 +114,34 @@ impl Upstream {
                 guards,
             }
         };
+        let (balance, servers) = snapshot.balancers.of(index);
         Self {
-            endpoints: config.endpoints.iter().map(endpoint).collect(),
-            turn: AtomicUsize::new(
-                before.map_or(first, |before| before.turn.load(Ordering::Relaxed)),
-            ),
+            endpoints: servers.iter().map(endpoint).collect(),
+            balance: balance.clone(),
         }
     }
 
     fn endpoint(&self, name: &str) -> Option<&Endpoint> {
-        self.endpoints.iter().find(|known| *known.name == *name)
+        self.endpoints
+            .iter()
+            .find(|known| *known.server.name == *name)
+    }
+
+    /// The place of a server; `None` if this worker serves by another configuration and does not know
+    /// it.
+    fn place(&self, server: &Server) -> Option<usize> {
+        let is_it = |endpoint: &Endpoint| *endpoint.server == *server;
+        // Its number is its place, unless there were others once.
+        let guess = server.number as usize;
+        if self.endpoints.get(guess).is_some_and(is_it) {
+            return Some(guess);
+        }
+        self.endpoints.iter().position(is_it)
     }
 
     /// The upstream's response, or a problem.
     ///
-    /// A second try is made, once, only where nothing of the request was sent: at the next endpoint
+    /// A second try is made, once, only where nothing of the request was sent: at another endpoint
     /// if none could be connected to, on a new connection if a kept one turned out to be closed.
     /// Endpoints whose breaker or throttle refuses are passed over.
     pub(crate) fn send(
@@ -133,35 +149,143 @@ impl Upstream {
         request: Request,
     ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
         let id = request.body().origin().id.clone();
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let endpoint = self.at(turn);
-        let asked = endpoint.guards.admit();
-        let kept = match (&asked, &endpoint.connections) {
-            (Ok(_), Connections::Http1(pool)) => pool.lease_kept(),
-            _ => None,
+        let mut tried = Tried::default();
+        let chosen = self.choose(&mut tried);
+        let kept = match &chosen {
+            Ok(chosen) => match &self.at(chosen.place).connections {
+                Connections::Http1(pool) => pool.lease_kept(),
+                Connections::Http2(_) => None,
+            },
+            Err(_) => None,
         };
-        match (asked, kept) {
-            (Ok(admitted), Some(lease)) => {
-                endpoint.metrics.requests.inc();
+        match (chosen, kept) {
+            (Ok(chosen), Some(lease)) => {
+                self.at(chosen.place).metrics.requests.inc();
                 let answer = Box::pin(lease.send(request));
-                Sending::begun(self.clone(), turn, id, admitted, answer)
+                Sending::begun(self.clone(), chosen, id, answer)
             }
-            (asked, _) => Sending::slowly(
+            (chosen, _) => Sending::slowly(
                 self.clone(),
                 request,
                 Way {
-                    turn,
+                    chosen,
                     connection: Connection::Kept,
                     second: false,
-                    asked: Some(asked),
+                    tried,
                 },
             ),
         }
     }
 
-    /// The endpoint whose turn it is.
-    fn at(&self, turn: usize) -> &Endpoint {
-        &self.endpoints[turn % self.endpoints.len()]
+    fn at(&self, place: usize) -> &Endpoint {
+        &self.endpoints[place]
+    }
+
+    /// The endpoint that a request is to be sent to.
+    ///
+    /// # Errors
+    ///
+    /// If the balancer has none, or none but those that were tried or refuse.
+    fn choose(&self, tried: &mut Tried) -> Result<Chosen, Unavailable> {
+        loop {
+            let context = PickContext::new().with_avoid(&tried.ids);
+            let pick = match self.balance.pick(&context) {
+                Ok(pick) => pick,
+                Err(_) if self.ask_held(tried) => continue,
+                Err(unavailable) => return self.choose_own(tried).ok_or(unavailable),
+            };
+            if tried.ids.contains(pick.id()) {
+                // There is no other.
+                pick.record(Outcome::Ignore);
+                let own = self.choose_own(tried);
+                return own.ok_or(Unavailable::AllUnhealthy);
+            }
+            let Some(place) = self.place(pick.address()) else {
+                tried.unknown = true;
+                tried.pass_over(pick);
+                continue;
+            };
+            match self.at(place).guards.admit() {
+                Ok(admitted) => {
+                    let admitted = admitted.with_pick(pick);
+                    return Ok(Chosen { place, admitted });
+                }
+                Err(refusal) => {
+                    if let Some(open_for) = refusal.open_for() {
+                        self.balance.hold(pick.address(), open_for);
+                    }
+                    tried.refused(refusal);
+                    tried.pass_over(pick);
+                }
+            }
+        }
+    }
+
+    /// An endpoint of this worker's own, where the balancer has gone on to a configuration all of whose
+    /// servers the worker does not know yet: a request is served by one configuration to its end.
+    fn choose_own(&self, tried: &mut Tried) -> Option<Chosen> {
+        if !tried.unknown {
+            return None;
+        }
+        for (place, endpoint) in self.endpoints.iter().enumerate() {
+            let name = &*endpoint.server.name;
+            if tried.ids.iter().any(|id| id.as_str() == name) {
+                continue;
+            }
+            match endpoint.guards.admit() {
+                Ok(admitted) => return Some(Chosen { place, admitted }),
+                Err(refusal) => tried.refused(refusal),
+            }
+        }
+        None
+    }
+
+    /// Asks the breakers of the endpoints that are passed over, since there is no other: whether one of
+    /// them lets something through again.
+    fn ask_held(&self, tried: &mut Tried) -> bool {
+        let held = self.endpoints.iter();
+        let held = held.filter(|endpoint| endpoint.server.is_held());
+        for endpoint in held {
+            match endpoint.guards.admit() {
+                Ok(admitted) => {
+                    admitted.record(Outcome::Ignore);
+                    self.balance.release(&endpoint.server);
+                    return true;
+                }
+                Err(refusal) => tried.refused(refusal),
+            }
+        }
+        false
+    }
+
+    /// The same endpoint again, for a request that came back unsent.
+    fn again(&self, mut chosen: Chosen, tried: &mut Tried) -> Result<Chosen, Unavailable> {
+        let endpoint = self.at(chosen.place);
+        let pick = chosen.admitted.take_pick();
+        endpoint.unsent(chosen.admitted);
+        let Some(pick) = pick else {
+            return self.choose(tried);
+        };
+        match endpoint.guards.admit() {
+            Ok(admitted) => Ok(Chosen {
+                admitted: admitted.with_pick(pick),
+                ..chosen
+            }),
+            Err(refusal) => {
+                tried.refused(refusal);
+                tried.pass_over(pick);
+                self.choose(tried)
+            }
+        }
+    }
+
+    /// The answer where nobody can be asked (any more).
+    fn nobody(&self, unavailable: Unavailable, tried: &Tried, id: &HeaderValue) -> Response {
+        match (&tried.failed, &tried.soonest) {
+            (Some((failure, place)), _) => self.at(*place).problem(*failure, id),
+            (None, Some(refusal)) => breaker::refuse(refusal, id),
+            (None, None) => balance::problem(unavailable).response(id),
+        }
     }
 
     /// What [`send`](Self::send) does where there is something to wait for besides the response.
@@ -169,28 +293,17 @@ impl Upstream {
         let id = request.body().origin().id.clone();
         let mut refused = None;
         let Way {
-            mut turn,
+            mut chosen,
             mut connection,
             mut second,
-            mut asked,
+            mut tried,
         } = way;
-        let mut passed_over = PassedOver::default();
         loop {
-            let endpoint = self.at(turn);
-            let admitted = match asked.take().unwrap_or_else(|| endpoint.guards.admit()) {
-                Ok(admitted) => admitted,
-                Err(refusal) => {
-                    passed_over.add(refusal);
-                    if passed_over.count < self.endpoints.len() {
-                        turn = turn.wrapping_add(1);
-                        continue;
-                    }
-                    return match passed_over.failed {
-                        Some((failure, endpoint)) => endpoint.problem(failure, &id),
-                        None => breaker::refuse(&passed_over.soonest(refusal), &id),
-                    };
-                }
+            let Chosen { place, admitted } = match chosen {
+                Ok(chosen) => chosen,
+                Err(unavailable) => return self.nobody(unavailable, &tried, &id),
             };
+            let endpoint = self.at(place);
             let no_connection = match &endpoint.connections {
                 Connections::Http1(pool) => match pool.lease(connection).await {
                     Err(failure) => failure,
@@ -203,7 +316,7 @@ impl Upstream {
                                 });
                             }
                             Sent::Unsent(returned) if !second => {
-                                endpoint.unsent(admitted);
+                                chosen = self.again(Chosen { place, admitted }, &mut tried);
                                 request = returned;
                                 connection = Connection::New;
                                 second = true;
@@ -229,10 +342,9 @@ impl Upstream {
                                 });
                             }
                             (h2::Sent::Unsent(returned), lease) if !second => {
-                                endpoint.unsent(admitted);
+                                chosen = self.again(Chosen { place, admitted }, &mut tried);
                                 request = returned;
                                 refused = lease;
-                                turn = turn.wrapping_add(1);
                                 second = true;
                                 continue;
                             }
@@ -246,13 +358,12 @@ impl Upstream {
                     }
                 },
             };
-            if second || self.endpoints.len() == 1 {
+            if second {
                 return endpoint.failed(admitted, no_connection, &id);
             }
-            admitted.record(no_connection.outcome());
             endpoint.metrics.failed(no_connection.cause());
-            passed_over = PassedOver::after(no_connection, endpoint);
-            turn = turn.wrapping_add(1);
+            tried.failed(no_connection, place, &endpoint.server, admitted);
+            chosen = self.choose(&mut tried);
             second = true;
         }
     }
@@ -268,46 +379,51 @@ impl Upstream {
     }
 }
 
+/// An endpoint that lets a request through.
+struct Chosen {
+    place: usize,
+    admitted: Admitted,
+}
+
 /// How far a request has come that is not sent yet.
 struct Way {
-    /// Of the endpoint that is to be tried.
-    turn: usize,
+    chosen: Result<Chosen, Unavailable>,
     connection: Connection,
     /// Whether this is the second try.
     second: bool,
-    /// What this endpoint's guards say, if they were asked.
-    asked: Option<Result<Admitted, Refusal>>,
+    tried: Tried,
 }
 
 /// Endpoints that a request was kept from.
 #[derive(Default)]
-struct PassedOver<'a> {
-    count: usize,
+struct Tried {
+    ids: Vec<EndpointId>,
+    /// Whether the balancer gave servers of another configuration.
+    unknown: bool,
+    /// Of their refusals, the one that is over first.
     soonest: Option<Refusal>,
-    /// What a try before failed of.
-    failed: Option<(Failure, &'a Endpoint)>,
+    /// What a try before failed of, and where.
+    failed: Option<(Failure, usize)>,
 }
 
-impl<'a> PassedOver<'a> {
-    fn after(failure: Failure, endpoint: &'a Endpoint) -> Self {
-        Self {
-            failed: Some((failure, endpoint)),
-            ..Self::default()
-        }
+impl Tried {
+    fn pass_over(&mut self, pick: Pick) {
+        self.ids.push(pick.id().clone());
+        pick.record(Outcome::Ignore);
     }
 
-    fn add(&mut self, refusal: Refusal) {
-        self.count += 1;
-        self.soonest = Some(self.soonest(refusal));
-    }
-
-    /// Of this refusal and those before, the one that is over first.
-    fn soonest(&self, refusal: Refusal) -> Refusal {
+    fn refused(&mut self, refusal: Refusal) {
         let wait = |refusal: &Refusal| refusal.retry_after().unwrap_or(Duration::MAX);
-        match self.soonest {
-            Some(soonest) if wait(&soonest) <= wait(&refusal) => soonest,
-            _ => refusal,
+        match &self.soonest {
+            Some(soonest) if wait(soonest) <= wait(&refusal) => {}
+            _ => self.soonest = Some(refusal),
         }
+    }
+
+    fn failed(&mut self, failure: Failure, place: usize, server: &Server, admitted: Admitted) {
+        self.failed = Some((failure, place));
+        self.ids.push(EndpointId::from(&*server.name));
+        admitted.record(failure.outcome());
     }
 }
 
@@ -320,7 +436,7 @@ impl Endpoint {
         outbound: impl FnOnce(Incoming) -> Outbound,
     ) -> Response {
         let mut response = response.map(outbound);
-        response.body_mut().note_mut().endpoint = Some(self.name.clone());
+        response.body_mut().note_mut().endpoint = Some(self.server.name.clone());
         breaker::judge(admitted, &mut response);
         forward::response(&mut response);
         response
@@ -342,7 +458,7 @@ impl Endpoint {
 
     fn problem(&self, failure: Failure, id: &HeaderValue) -> Response {
         let mut response = failure.problem().response(id);
-        response.body_mut().note_mut().endpoint = Some(self.name.clone());
+        response.body_mut().note_mut().endpoint = Some(self.server.name.clone());
         response
     }
 }

@@ -41,7 +41,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Worker {
     shared: Arc<Shared>,
-    index: usize,
     log: Option<Arc<LogBuffer>>,
     draining: AtomicBool,
     drain: Notify,
@@ -74,7 +73,6 @@ pub(crate) fn spawn(
         .global_queue_interval(TASKS_BETWEEN_EVENTS)
         .build()?;
     let worker = Arc::new(Worker {
-        index,
         log: log.map(|log| Arc::new(log.buffer())),
         draining: AtomicBool::new(false),
         drain: Notify::new(),
@@ -179,18 +177,20 @@ impl Worker {
         snapshot: &Arc<Snapshot>,
         before: Option<(&Snapshot, &[Arc<Upstream>])>,
     ) -> Serving<impl GatewayService + use<>> {
-        let upstreams = snapshot.config.upstreams.iter().map(|config| {
-            let before = before.and_then(|(snapshot, upstreams)| {
-                let known = &snapshot.config.upstreams;
-                let place = known.iter().position(|known| known.name == config.name);
-                place.map(|place| &*upstreams[place])
+        let upstreams = snapshot
+            .config
+            .upstreams
+            .iter()
+            .enumerate()
+            .map(|(index, config)| {
+                let before = before.and_then(|(snapshot, upstreams)| {
+                    let known = &snapshot.config.upstreams;
+                    let place = known.iter().position(|known| known.name == config.name);
+                    place.map(|place| &*upstreams[place])
+                });
+                let (metrics, clock) = (&self.shared.metrics, &self.shared.clock);
+                Arc::new(Upstream::new(index, metrics, clock, snapshot, before))
             });
-            let (metrics, clock) = (&self.shared.metrics, &self.shared.clock);
-            let breakers = &snapshot.breakers;
-            Arc::new(Upstream::new(
-                config, metrics, clock, self.index, breakers, before,
-            ))
-        });
         let upstreams: Vec<_> = upstreams.collect();
         Serving {
             snapshot: snapshot.clone(),

@@ -5,6 +5,7 @@ use serde::Serialize;
 use stanchion_breaker::{Breaker, Snapshot as Figures, Throttle};
 
 use super::answer::{self, Answer};
+use super::query;
 use crate::breaker::Place;
 use crate::snapshot::Snapshot;
 
@@ -73,20 +74,9 @@ pub(super) fn show(snapshot: &Snapshot) -> Answer {
 
 /// Does what a query says: `kind`, `name` and `state`.
 pub(super) fn change(snapshot: &Snapshot, query: &str) -> Answer {
-    let (mut kind, mut name, mut state) = (None, None, None);
-    for (parameter, value) in form_urlencoded::parse(query.as_bytes()) {
-        let slot = match &*parameter {
-            "kind" => &mut kind,
-            "name" => &mut name,
-            "state" => &mut state,
-            _ => return wrong(&parameter, "a parameter", "kind, name or state"),
-        };
-        if slot.replace(value.into_owned()).is_some() {
-            return wrong("twice", &parameter, "only one");
-        }
-    }
-    let (Some(kind), Some(name), Some(state)) = (kind, name, state) else {
-        return wrong("too little", "the query", "kind, name and state");
+    let [kind, name, state] = match query::read(query, ["kind", "name", "state"]) {
+        Ok(read) => read,
+        Err(detail) => return answer::problem(StatusCode::BAD_REQUEST, &detail),
     };
     let all = snapshot.breakers.all();
     let found = all
@@ -97,9 +87,20 @@ pub(super) fn change(snapshot: &Snapshot, query: &str) -> Answer {
         return answer::problem(StatusCode::NOT_FOUND, &detail);
     };
     match go(breaker, &state) {
-        Some(Ok(())) => answer::json(&Shown::new(place, &breaker.snapshot())),
+        Some(Ok(())) => {
+            // It may let something through again.
+            if let Place::Endpoint { upstream, endpoint } = place
+                && let Some(balance) = snapshot.balancers.by_name(upstream)
+            {
+                balance.release_by_name(endpoint);
+            }
+            answer::json(&Shown::new(place, &breaker.snapshot()))
+        }
         Some(Err(detail)) => answer::problem(StatusCode::CONFLICT, &detail),
-        None => wrong(&state, "state", STATES),
+        None => {
+            let detail = query::wrong(&state, "state", STATES);
+            answer::problem(StatusCode::BAD_REQUEST, &detail)
+        }
     }
 }
 
@@ -119,11 +120,6 @@ fn go(breaker: &Breaker, state: &str) -> Option<Result<(), String>> {
         _ => return None,
     }
     Some(Ok(()))
-}
-
-fn wrong(given: &str, parameter: &str, allowed: &str) -> Answer {
-    let detail = format!("{parameter}: {given:?} given, expected {allowed}");
-    answer::problem(StatusCode::BAD_REQUEST, &detail)
 }
 
 impl ShownThrottle {

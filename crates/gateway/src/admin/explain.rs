@@ -122,7 +122,8 @@ pub(super) fn explain<'a>(config: &'a Config, question: Question) -> Explanation
                 }
             }
             let upstream = &config.upstreams[route.upstream];
-            let mut does = format!("sends to {} in turn", upstream.endpoints.join(", "));
+            let urls: Vec<&str> = upstream.endpoints.iter().map(|it| &*it.url).collect();
+            let mut does = format!("sends to {} {}", urls.join(", "), upstream.policy.does());
             if upstream.breaker.is_some() {
                 does.push_str(", past those whose breaker is open");
             }

@@ -14,7 +14,7 @@ const SCRIPT: &str = include_str!("page/page.js");
 /// that has another hash, whatever else should get into the page.
 const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
     style-src 'sha256-K5Wk1tdY/sUO9tE3Wvj18o1e9XsEWX7PUF+kfkLslUI='; \
-    script-src 'sha256-mMGPgDF8cJoylkpGZtKv3rQ7BJOyGYQi91r5JIzRhsg='; \
+    script-src 'sha256-tGeD3opc4khe1CQwXXvoLpPg1mtP1STc05v9P7CCTvk='; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 #[derive(Debug)]

@@ -13,13 +13,13 @@ use serde::Serialize;
 use super::access::{Access, Denied};
 use super::answer::{self, Answer};
 use super::body::Body;
-use super::breakers;
 use super::explain::{Question, explain};
 use super::limits;
 use super::listeners::{LISTENERS_MAX, Listeners};
 use super::page::Page;
 use super::stats::{About, ConfigInForce, Stats};
 use super::switches;
+use super::{breakers, endpoints};
 use crate::config::Config;
 use crate::shared::Shared;
 
@@ -55,6 +55,8 @@ enum Place {
     Reset,
     Breakers,
     SetBreaker,
+    Endpoints,
+    SetEndpoint,
     Switches,
     SetSwitch,
     Reload,
@@ -64,12 +66,12 @@ impl Place {
     fn changes(self) -> bool {
         matches!(
             self,
-            Self::Reset | Self::SetBreaker | Self::SetSwitch | Self::Reload
+            Self::Reset | Self::SetBreaker | Self::SetEndpoint | Self::SetSwitch | Self::Reload
         )
     }
 }
 
-const PLACES: [(&str, Place); 15] = [
+const PLACES: [(&str, Place); 17] = [
     ("/", Place::Page),
     ("/healthz", Place::Health),
     ("/readyz", Place::Readiness),
@@ -82,6 +84,8 @@ const PLACES: [(&str, Place); 15] = [
     ("/limits/reset", Place::Reset),
     ("/breakers", Place::Breakers),
     ("/breakers/set", Place::SetBreaker),
+    ("/endpoints", Place::Endpoints),
+    ("/endpoints/set", Place::SetEndpoint),
     ("/switches", Place::Switches),
     ("/switches/set", Place::SetSwitch),
     ("/reload", Place::Reload),
@@ -106,8 +110,14 @@ impl Admin {
     pub(super) fn new(shared: Arc<Shared>, access: Access) -> Self {
         let (now, unix_time) = (shared.clock.now(), shared.clock.unix_time());
         let snapshot = shared.snapshot();
-        let (config, breakers) = (&snapshot.config, &snapshot.breakers);
-        let stats = Stats::new(config, breakers, &shared.metrics, now, unix_time);
+        let stats = Stats::new(
+            &snapshot.config,
+            &snapshot.breakers,
+            &snapshot.balancers,
+            &shared.metrics,
+            now,
+            unix_time,
+        );
         Self {
             access,
             page: Page::new(),
@@ -188,6 +198,12 @@ impl Admin {
                 self.tell();
                 answer
             }
+            Place::Endpoints => endpoints::show(&self.shared.snapshot()),
+            Place::SetEndpoint => {
+                let answer = endpoints::change(&self.shared.snapshot(), query);
+                self.tell();
+                answer
+            }
             Place::Switches => switches::show(&self.shared.switches),
             Place::SetSwitch => {
                 let answer = switches::change(&self.shared.switches, query);
@@ -203,7 +219,9 @@ impl Admin {
     }
 
     fn metrics(&self) -> Answer {
-        match self.shared.metrics.encode(&self.shared.snapshot().breakers) {
+        let snapshot = self.shared.snapshot();
+        let metrics = &self.shared.metrics;
+        match metrics.encode(&snapshot.breakers, &snapshot.balancers) {
             Ok(metrics) => answer::new(
                 "application/openmetrics-text; version=1.0.0; charset=utf-8",
                 Body::full(metrics.into()),

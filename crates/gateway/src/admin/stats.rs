@@ -15,6 +15,7 @@ use std::time::Duration;
 use stanchion_core::Instant;
 
 use super::switches;
+use crate::balance::Balancers;
 use crate::breaker::Breakers;
 use crate::config::Config;
 use crate::metrics::{EndpointCounts, Metrics};
@@ -62,12 +63,13 @@ impl Stats {
     pub(super) fn new(
         config: &Config,
         breakers: &Breakers,
+        balancers: &Balancers,
         metrics: &Metrics,
         now: Instant,
         unix_time: Duration,
     ) -> Self {
         let mut stats = Self {
-            sources: Sources::new(config, breakers, metrics),
+            sources: Sources::new(config, breakers, balancers, metrics),
             generation: 1,
             readings: VecDeque::with_capacity(READINGS_MAX),
             points: VecDeque::new(),
@@ -84,7 +86,12 @@ impl Stats {
         self.read(now);
         if snapshot.generation != self.generation {
             self.generation = snapshot.generation;
-            self.sources = Sources::new(&snapshot.config, &snapshot.breakers, metrics);
+            self.sources = Sources::new(
+                &snapshot.config,
+                &snapshot.breakers,
+                &snapshot.balancers,
+                metrics,
+            );
             self.readings.clear();
             self.read(now);
         }
@@ -214,6 +221,7 @@ impl Stats {
                 rps: requests as f64 / seconds,
                 failures: failures as f64 / seconds,
                 connections: counts.connections,
+                health: source.health().map(|health| health.to_string()),
                 requests: counts.requests,
                 failed: counts.failures,
                 breaker: source.guards.state(),
@@ -229,6 +237,7 @@ impl Stats {
                 rps: sum.rps + one.rps,
                 failures: sum.failures + one.failures,
                 connections: sum.connections + one.connections,
+                health: None,
                 requests: sum.requests + one.requests,
                 failed: sum.failed + one.failed,
                 breaker: None,
@@ -308,6 +317,7 @@ mod tests {
         let mut stats = Stats::new(
             &config,
             &Breakers::default(),
+            &Balancers::new(&config, &clock, None),
             &metrics,
             clock.now(),
             Duration::from_secs(1_000),
@@ -320,7 +330,7 @@ mod tests {
         }
         metrics.limit("r1", "address").inc();
         let upstream = &config.upstreams[0];
-        let endpoint = metrics.endpoint(&upstream.name, &upstream.endpoints[1]);
+        let endpoint = metrics.endpoint(&upstream.name, &upstream.endpoints[1].url);
         endpoint.requests.inc_by(4);
         endpoint.failed("connect");
         let open = endpoint.opened();
@@ -389,6 +399,7 @@ mod tests {
         let mut stats = Stats::new(
             &config,
             &Breakers::default(),
+            &Balancers::new(&config, &clock, None),
             &metrics,
             clock.now(),
             Duration::ZERO,
@@ -402,7 +413,10 @@ mod tests {
         metrics.route("r900").count(&Method::GET, StatusCode::OK);
         let upstream = &config.upstreams[0];
         for endpoint in &upstream.endpoints {
-            metrics.endpoint(&upstream.name, endpoint).requests.inc();
+            metrics
+                .endpoint(&upstream.name, &endpoint.url)
+                .requests
+                .inc();
         }
         time.advance(PERIOD);
         stats.read(clock.now());
@@ -427,10 +441,11 @@ mod tests {
     #[test]
     fn the_history_is_bounded() {
         let (clock, time) = Clock::manual();
-        let metrics = Metrics::new();
+        let (config, metrics) = (config(1, 1), Metrics::new());
         let mut stats = Stats::new(
-            &config(1, 1),
+            &config,
             &Breakers::default(),
+            &Balancers::new(&config, &clock, None),
             &metrics,
             clock.now(),
             Duration::ZERO,

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use stanchion_breaker::{Breaker, OwnedPermit, Rejected, Throttle, ThrottlePermit};
+use stanchion_breaker::{Breaker, OwnedPermit, Rejected, State, Throttle, ThrottlePermit};
 use stanchion_core::{Clock, Instant, Outcome};
+
+use crate::balance::Pick;
 
 /// The breaker and the throttle of one place, where they are configured; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +34,8 @@ pub(crate) enum Refusal {
 /// given up.
 #[derive(Debug, Default)]
 pub(crate) struct Admitted {
+    /// Of a server; not of a route.
+    pick: Option<Pick>,
     permit: Option<OwnedPermit>,
     throttle: Option<ThrottlePermit>,
     /// Boxed, since it goes along with every request and few are trials.
@@ -90,7 +94,18 @@ impl Guards {
 impl Admitted {
     /// Whether nobody waits for an outcome.
     pub(super) fn is_empty(&self) -> bool {
-        self.permit.is_none() && self.throttle.is_none()
+        self.pick.is_none() && self.permit.is_none() && self.throttle.is_none()
+    }
+
+    /// With the pick that led here: it counts until the outcome is recorded.
+    pub(crate) fn with_pick(mut self, pick: Pick) -> Self {
+        self.pick = Some(pick);
+        self
+    }
+
+    /// The pick alone, which goes on.
+    pub(crate) fn take_pick(&mut self) -> Option<Pick> {
+        self.pick.take()
     }
 
     pub(crate) fn record(self, outcome: Outcome) {
@@ -98,14 +113,25 @@ impl Admitted {
     }
 
     /// With how long the server asked to be left alone.
-    pub(super) fn record_with(self, outcome: Outcome, retry_after: Option<Duration>) {
-        if let Some(permit) = self.permit {
+    pub(super) fn record_with(mut self, outcome: Outcome, retry_after: Option<Duration>) {
+        self.record_by_guards(outcome, retry_after);
+        match (self.pick, retry_after) {
+            (Some(pick), Some(time)) => pick.record_with_retry_after(outcome, time),
+            (Some(pick), None) => pick.record(outcome),
+            (None, _) => {}
+        }
+    }
+
+    /// Tells the breaker and the throttle; the request still counts for the balancer.
+    pub(super) fn record_by_guards(&mut self, outcome: Outcome, retry_after: Option<Duration>) {
+        self.trial = None;
+        if let Some(permit) = self.permit.take() {
             match retry_after {
                 Some(time) => permit.record_with_retry_after(outcome, time),
                 None => permit.record(outcome),
             }
         }
-        if let Some(permit) = self.throttle {
+        if let Some(permit) = self.throttle.take() {
             permit.record(outcome);
         }
     }
@@ -125,6 +151,14 @@ impl Admitted {
 }
 
 impl Refusal {
+    /// For how long a breaker lets nothing through, if that is why.
+    pub(crate) fn open_for(&self) -> Option<Duration> {
+        match self {
+            Self::Open(rejected) if rejected.state() == State::Open => rejected.retry_after(),
+            Self::Open(_) | Self::Throttled => None,
+        }
+    }
+
     /// When it is worth while to come back, if that is known.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {

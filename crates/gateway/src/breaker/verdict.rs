@@ -14,6 +14,10 @@ use crate::exchange::Response;
 #[derive(Debug)]
 pub(crate) struct Pending {
     admitted: Admitted,
+    /// What the head told; a body can make it worse only.
+    head: Outcome,
+    /// How long the server asked to be left alone.
+    retry_after: Option<Duration>,
     /// The end must tell a status of gRPC.
     grpc: bool,
 }
@@ -21,7 +25,7 @@ pub(crate) struct Pending {
 const GRPC_STATUS: &str = "grpc-status";
 
 /// Has a server's response judged for who let the request through: a failure at once, all else when
-/// the body ends.
+/// the body ends. Until then the request counts for the balancer.
 pub(crate) fn judge(admitted: Admitted, response: &mut Response) {
     if !admitted.is_empty() {
         let known = by_status(response.status());
@@ -45,18 +49,28 @@ pub(super) fn judge_of_route(admitted: Admitted, response: &mut Response) {
 }
 
 fn defer(mut admitted: Admitted, known: Outcome, response: &mut Response) {
-    if known != Outcome::Success {
-        return admitted.record_with(known, retry_after(response.headers()));
-    }
-    admitted.answered();
-    let grpc = is_grpc(response.headers());
+    let mut grpc = known == Outcome::Success && is_grpc(response.headers());
+    let (mut head, mut retry_after) = (known, None);
     // Of a call without a message, the status stands in the head.
     if grpc && response.headers().contains_key(GRPC_STATUS) {
-        return admitted.record(by_grpc_status(Some(response.headers())));
+        head = by_grpc_status(Some(response.headers()));
+        grpc = false;
     }
-    response
-        .body_mut()
-        .judged_at_end(Pending { admitted, grpc });
+    if head == Outcome::Success {
+        admitted.answered();
+    } else {
+        retry_after = self::retry_after(response.headers());
+        admitted.record_by_guards(head, retry_after);
+        if admitted.is_empty() {
+            return;
+        }
+    }
+    response.body_mut().judged_at_end(Pending {
+        admitted,
+        head,
+        retry_after,
+        grpc,
+    });
 }
 
 fn by_status(status: StatusCode) -> Outcome {
@@ -114,9 +128,10 @@ impl Pending {
     pub(crate) fn complete(mut self, trailers: Option<&HeaderMap>) {
         let outcome = match self.grpc {
             true => by_grpc_status(trailers),
-            false => Outcome::Success,
+            false => self.head,
         };
-        self.take().record(outcome);
+        let retry_after = self.retry_after;
+        self.take().record_with(outcome, retry_after);
     }
 
     /// The server broke off.
@@ -124,14 +139,11 @@ impl Pending {
         self.take().record(Outcome::Failure);
     }
 
-    /// A part of the body came: whether that is enough for a verdict.
-    pub(crate) fn is_due(&self) -> bool {
-        self.admitted.is_due()
-    }
-
-    /// It is good so far.
-    pub(crate) fn good(mut self) {
-        self.take().record(Outcome::Success);
+    /// A part of the body came, which is enough for a verdict if it took long.
+    pub(crate) fn moved(&mut self) {
+        if self.admitted.is_due() {
+            self.admitted.record_by_guards(Outcome::Success, None);
+        }
     }
 
     fn take(&mut self) -> Admitted {

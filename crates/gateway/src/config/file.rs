@@ -1,6 +1,7 @@
 //! The file as it is written, and how it becomes a [`Config`].
 
 mod breakers;
+mod endpoints;
 mod limits;
 mod routes;
 mod throttles;
@@ -20,12 +21,13 @@ use crate::guard;
 
 use super::error::{ConfigError, Mistake};
 use super::field::field_at;
-use super::text::{AdminHost, Endpoint, FromText, Name, Size, Text, TokenFile};
+use super::text::{AdminHost, FromText, Name, Size, Text, TokenFile};
 use super::{
-    Admin, BodyLimits, Config, EncodedSlash, Listen, LogTarget, Overrides, Protocol, Shutdown,
-    Telling, Upstream,
+    Admin, BodyLimits, Config, EncodedSlash, Listen, LogTarget, Overrides, Policy, Protocol,
+    Shutdown, Telling, Upstream,
 };
 use breakers::BreakerTable;
+use endpoints::EndpointEntry;
 use limits::{Known, RedisTable, TierTable};
 use routes::RouteTable;
 use throttles::ThrottleTable;
@@ -90,7 +92,9 @@ struct ShutdownTable {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct UpstreamTable {
-    endpoints: Spanned<Vec<Text<Endpoint>>>,
+    endpoints: Spanned<Vec<Spanned<EndpointEntry>>>,
+    #[serde(default)]
+    policy: Policy,
     #[serde(default)]
     protocol: Protocol,
     #[serde(default)]
@@ -137,7 +141,6 @@ const WAIT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from
 /// What a step of the shutdown may last.
 const PAUSE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3_600);
 const WORKERS_MAX: usize = 256;
-const ENDPOINTS_MAX: usize = 256;
 /// hyper takes no more without allocating for each request.
 const FIELDS_MAX: usize = 100;
 /// What holds for bodies where nothing else is said.
@@ -240,13 +243,7 @@ impl Reader<'_> {
             let message = format!("{:?} given, expected {}", name.get_ref(), Name::EXPECTED);
             self.mistake(&name.span(), message);
         }
-        let span = table.endpoints.span();
-        let endpoints = table.endpoints.into_inner();
-        if !(1..=ENDPOINTS_MAX).contains(&endpoints.len()) {
-            let count = endpoints.len();
-            let message = format!("{count} given, from 1 to {ENDPOINTS_MAX} are allowed");
-            self.mistake(&span, message);
-        }
+        let endpoints = self.endpoints(table.endpoints);
         // A connection of HTTP/2 carries many requests.
         let connections_max = match table.protocol {
             Protocol::Http1 => 256,
@@ -256,7 +253,8 @@ impl Reader<'_> {
         let idle_max = connections_max.min(64);
         Upstream {
             name: name.get_ref().as_str().into(),
-            endpoints: endpoints.into_iter().map(|endpoint| endpoint.0.0).collect(),
+            endpoints,
+            policy: table.policy,
             connect_timeout: self.duration(table.connect_timeout, SECOND, WAIT),
             response_timeout: self.duration(table.response_timeout, 30 * SECOND, WAIT),
             protocol: table.protocol,

@@ -12,7 +12,8 @@ use crate::guard;
 
 use super::text::Size;
 use super::{
-    Admin, Config, HostPattern, LimitBy, Listen, LogTarget, Redis, Route, Shutdown, Tier, Upstream,
+    Admin, Config, Endpoint, HostPattern, LimitBy, Listen, LogTarget, Redis, Route, Shutdown, Tier,
+    Upstream,
 };
 
 #[derive(Serialize)]
@@ -152,15 +153,32 @@ pub(super) fn name<S: Serializer>(name: &Arc<str>, serializer: S) -> Result<S::O
     serializer.serialize_str(name)
 }
 
+/// Servers as their URLs, those that are not like the others as tables.
 pub(super) fn endpoints<S: Serializer>(
-    endpoints: &[Arc<str>],
+    endpoints: &[Endpoint],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(
-        endpoints
-            .iter()
-            .map(|endpoint| format!("http://{endpoint}")),
-    )
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Shown {
+        Url(String),
+        Table {
+            url: String,
+            weight: u16,
+            priority: u8,
+        },
+    }
+    serializer.collect_seq(endpoints.iter().map(|endpoint| {
+        let url = format!("http://{}", endpoint.url);
+        match (endpoint.weight, endpoint.priority) {
+            (1, 0) => Shown::Url(url),
+            (weight, priority) => Shown::Table {
+                url,
+                weight,
+                priority,
+            },
+        }
+    }))
 }
 
 /// The prefix, or `false`.

@@ -27,6 +27,14 @@ pub(super) trait FromText: Sized {
     fn from_text(text: &str) -> Option<Self>;
 }
 
+impl<T: FromText> Text<T> {
+    pub(super) fn read<E: Error>(text: &str) -> Result<Self, E> {
+        T::from_text(text)
+            .map(Self)
+            .ok_or_else(|| E::custom(format_args!("{text:?} given, expected {}", T::EXPECTED)))
+    }
+}
+
 impl<'de, T: FromText> Deserialize<'de> for Text<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(TextVisitor(PhantomData))
@@ -43,9 +51,7 @@ impl<T: FromText> Visitor<'_> for TextVisitor<T> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Text<T>, E> {
-        T::from_text(text)
-            .map(Text)
-            .ok_or_else(|| E::custom(format_args!("{text:?} given, expected {}", T::EXPECTED)))
+        Text::read(text)
     }
 }
 

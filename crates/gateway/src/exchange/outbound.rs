@@ -27,8 +27,8 @@ struct Parts {
     note: Note,
     record: Option<Record>,
     client: Option<Client>,
-    /// Of the breakers that let the request through: of the endpoint, and of the route.
-    verdicts: Vec<breaker::Pending>,
+    /// Of those who let the request through: of the endpoint, and of the route.
+    verdicts: [Option<breaker::Pending>; 2],
 }
 
 /// Who is told how far the client took the response.
@@ -103,7 +103,7 @@ impl Outbound {
             note: Note::default(),
             record: None,
             client: None,
-            verdicts: Vec::new(),
+            verdicts: [None, None],
         }))
     }
 
@@ -122,7 +122,11 @@ impl Outbound {
 
     /// Has the server judged when the body ends; at once if it has.
     pub(crate) fn judged_at_end(&mut self, verdict: breaker::Pending) {
-        self.0.verdicts.push(verdict);
+        let free = self.0.verdicts.iter_mut().find(|slot| slot.is_none());
+        debug_assert!(free.is_some(), "judged by more than endpoint and route");
+        if let Some(slot) = free {
+            *slot = Some(verdict);
+        }
         if self.is_end_stream() {
             self.judge(|verdict| verdict.complete(None));
         }
@@ -171,12 +175,13 @@ impl Outbound {
     }
 
     fn judge(&mut self, mut tell: impl FnMut(breaker::Pending)) {
-        self.0.verdicts.drain(..).for_each(&mut tell);
+        let verdicts = self.0.verdicts.iter_mut();
+        verdicts.filter_map(Option::take).for_each(&mut tell);
     }
 
     /// Judges by what came of the body.
     fn judge_by(&mut self, frame: &Frame<Bytes>) {
-        if self.0.verdicts.is_empty() {
+        if self.0.verdicts.iter().all(Option::is_none) {
             return;
         }
         if let Some(trailers) = frame.trailers_ref() {
@@ -184,8 +189,8 @@ impl Outbound {
         } else if self.is_end_stream() {
             self.judge(|verdict| verdict.complete(None));
         } else {
-            let due = self.0.verdicts.extract_if(.., |verdict| verdict.is_due());
-            due.for_each(breaker::Pending::good);
+            let verdicts = self.0.verdicts.iter_mut().flatten();
+            verdicts.for_each(breaker::Pending::moved);
         }
     }
 

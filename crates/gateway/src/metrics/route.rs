@@ -135,6 +135,7 @@ impl fmt::Debug for RouteMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::balance::Balancers;
     use crate::breaker::Breakers;
 
     #[test]
@@ -146,7 +147,9 @@ mod tests {
             route.count(&method, StatusCode::OK);
         }
         assert_eq!(metrics.route("api").counts().statuses, [0, 4, 0, 0, 0, 0]);
-        let text = metrics.encode(&Breakers::default()).unwrap();
+        let text = metrics
+            .encode(&Breakers::default(), &Balancers::default())
+            .unwrap();
         let series: Vec<&str> = text
             .lines()
             .filter(|line| line.starts_with("stanchion_gateway_requests_total"))
@@ -162,7 +165,9 @@ mod tests {
     #[test]
     fn series_go_with_the_last_who_uses_them_and_not_before() {
         let metrics = Metrics::new();
-        let empty = metrics.encode(&Breakers::default()).unwrap();
+        let empty = metrics
+            .encode(&Breakers::default(), &Balancers::default())
+            .unwrap();
         let route = metrics.route("api");
         let (limit, endpoint) = (
             metrics.limit("api", "plan"),
@@ -179,11 +184,16 @@ mod tests {
         drop((request, limit, endpoint));
         assert!(
             metrics
-                .encode(&Breakers::default())
+                .encode(&Breakers::default(), &Balancers::default())
                 .unwrap()
                 .contains("a:1")
         );
         drop(open);
-        assert_eq!(metrics.encode(&Breakers::default()).unwrap(), empty);
+        assert_eq!(
+            metrics
+                .encode(&Breakers::default(), &Balancers::default())
+                .unwrap(),
+            empty
+        );
     }
 }

@@ -8,8 +8,7 @@ use std::task::{Context, Poll, ready};
 use http::HeaderValue;
 
 use super::lease::Sent;
-use super::{Connection, Upstream, Way};
-use crate::breaker::Admitted;
+use super::{Chosen, Connection, Tried, Upstream, Way};
 use crate::exchange::{Outbound, Request, Response};
 
 /// A request on its way to an endpoint and back.
@@ -23,9 +22,8 @@ enum State<F> {
     /// Sent on a kept connection.
     Begun {
         upstream: Arc<Upstream>,
-        turn: usize,
+        chosen: Chosen,
         id: HeaderValue,
-        admitted: Admitted,
         answer: Pin<Box<F>>,
     },
     Slowly(Pin<Box<dyn Future<Output = Response> + Send>>),
@@ -36,16 +34,14 @@ enum State<F> {
 impl<F> Sending<F> {
     pub(super) fn begun(
         upstream: Arc<Upstream>,
-        turn: usize,
+        chosen: Chosen,
         id: HeaderValue,
-        admitted: Admitted,
         answer: Pin<Box<F>>,
     ) -> Self {
         Self(State::Begun {
             upstream,
-            turn,
+            chosen,
             id,
-            admitted,
             answer,
         })
     }
@@ -62,15 +58,14 @@ impl<F: Future<Output = Sent>> Future for Sending<F> {
         let this = &mut *self;
         if let State::Begun {
             upstream,
-            turn,
+            chosen,
             id,
-            admitted,
             answer,
         } = &mut this.0
         {
             let sent = ready!(answer.as_mut().poll(cx));
-            let endpoint = upstream.at(*turn);
-            let admitted = mem::take(admitted);
+            let endpoint = upstream.at(chosen.place);
+            let admitted = mem::take(&mut chosen.admitted);
             let response = match sent {
                 Sent::Answered(response, lease) => {
                     endpoint.answered(admitted, response, |incoming| {
@@ -79,17 +74,16 @@ impl<F: Future<Output = Sent>> Future for Sending<F> {
                 }
                 Sent::Failed(failure) => endpoint.failed(admitted, failure, id),
                 Sent::Unsent(request) => {
-                    endpoint.unsent(admitted);
-                    *this = Self::slowly(
-                        upstream.clone(),
-                        request,
-                        Way {
-                            turn: *turn,
-                            connection: Connection::New,
-                            second: true,
-                            asked: None,
-                        },
-                    );
+                    let mut tried = Tried::default();
+                    let place = chosen.place;
+                    let chosen = upstream.again(Chosen { place, admitted }, &mut tried);
+                    let way = Way {
+                        chosen,
+                        connection: Connection::New,
+                        second: true,
+                        tried,
+                    };
+                    *this = Self::slowly(upstream.clone(), request, way);
                     return self.poll(cx);
                 }
             };

@@ -8,6 +8,7 @@ mod setup;
 mod wire;
 
 mod admin;
+mod balance;
 mod bodies;
 mod breaker;
 mod failures;

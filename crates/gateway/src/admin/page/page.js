@@ -221,9 +221,11 @@
   const graded = (value, kind) => "n" + (value > 0 ? " " + kind : " zero");
 
   const open = (guards) => guards.breaker && guards.breaker !== "closed";
-  // What the breaker or the throttle of a route or an endpoint does now, if it does anything.
+  const out = (e) => ["unhealthy", "ejected", "draining", "disabled"].includes(e.health);
+  // What keeps requests from a route or an endpoint now, if anything does.
   function guarded(guards) {
     if (open(guards)) return `breaker ${guards.breaker}`;
+    if (out(guards)) return guards.health;
     return guards.throttled > 0 ? `throttled ${Math.ceil(guards.throttled * 100)} %` : "";
   }
   function showRoutes() {

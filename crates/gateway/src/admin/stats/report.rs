@@ -122,6 +122,8 @@ pub(super) struct Endpoint<'a> {
     pub(super) failures: f64,
     /// Connections open now.
     pub(super) connections: u64,
+    /// As its balancer sees it.
+    pub(super) health: Option<String>,
     /// Since the start.
     pub(super) requests: u64,
     pub(super) failed: u64,

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use stanchion_lb::Health;
+
+use crate::balance::{Balance, Balancers};
 use crate::breaker::{Breakers, Guards};
 use crate::config::{self, Config};
 use crate::metrics::{
@@ -24,6 +27,7 @@ pub(super) struct RouteSource {
 }
 
 pub(super) struct EndpointSource {
+    balance: Balance,
     pub(super) upstream: Arc<str>,
     pub(super) endpoint: Arc<str>,
     metrics: EndpointMetrics,
@@ -40,7 +44,12 @@ pub(super) struct RouteReading {
 }
 
 impl Sources {
-    pub(super) fn new(config: &Config, breakers: &Breakers, metrics: &Metrics) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        breakers: &Breakers,
+        balancers: &Balancers,
+        metrics: &Metrics,
+    ) -> Self {
         let routes = config.routes.iter().map(|route| RouteSource {
             id: route.id.clone(),
             upstream: Some(config.upstreams[route.upstream].name.clone()),
@@ -59,13 +68,15 @@ impl Sources {
             refused: Vec::new(),
             guards: Guards::default(),
         };
-        let endpoints = config.upstreams.iter().flat_map(|upstream| {
+        let upstreams = config.upstreams.iter().zip(balancers.all());
+        let endpoints = upstreams.flat_map(|(upstream, (_, balance))| {
             let endpoints = upstream.endpoints.iter();
             endpoints.map(|endpoint| EndpointSource {
+                balance: balance.clone(),
                 upstream: upstream.name.clone(),
-                endpoint: endpoint.clone(),
-                metrics: metrics.endpoint(&upstream.name, endpoint),
-                guards: breakers.endpoint(&upstream.name, endpoint),
+                endpoint: endpoint.url.clone(),
+                metrics: metrics.endpoint(&upstream.name, &endpoint.url),
+                guards: breakers.endpoint(&upstream.name, &endpoint.url),
             })
         });
         Self {
@@ -88,6 +99,11 @@ impl RouteSource {
 }
 
 impl EndpointSource {
+    /// As its balancer sees it.
+    pub(super) fn health(&self) -> Option<Health> {
+        self.balance.balancer().health(&self.endpoint)
+    }
+
     pub(super) fn read(&self) -> EndpointCounts {
         self.metrics.counts()
     }

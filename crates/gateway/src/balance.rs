@@ -1,0 +1,226 @@
+//! The balancers of upstreams, as they run: shared by all workers, and kept over reloads.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::StatusCode;
+use stanchion_core::Clock;
+use stanchion_lb::policy::{
+    LeastConnections, P2c, PeakEwma, Random, RoundRobin, WeightedLeastConnections,
+    WeightedRoundRobin,
+};
+use stanchion_lb::{Balancer, Endpoint, InvalidEndpoints, Mark, PickContext, Picked, Unavailable};
+
+use crate::config::{self, Config, Policy};
+use crate::problem::Problem;
+
+/// The balancers of one configuration, in the order of its upstreams.
+#[derive(Debug, Default)]
+pub(crate) struct Balancers(Vec<Standing>);
+
+#[derive(Debug)]
+struct Standing {
+    upstream: Arc<str>,
+    policy: Policy,
+    balance: Balance,
+    servers: Vec<Arc<Server>>,
+    /// Of the servers as configured, in the same order.
+    endpoints: Vec<config::Endpoint>,
+    /// The number of the next server that is new.
+    next: u32,
+}
+
+/// Picks servers of one upstream; clones share all but the clock.
+#[derive(Clone, Debug)]
+pub(crate) struct Balance {
+    balancer: Balancer<Arc<Server>>,
+    clock: Clock,
+}
+
+/// A server that is picked.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// Of this upstream, never given twice: a worker that serves by an earlier configuration still
+    /// may pick a server that it does not know.
+    pub(crate) number: u32,
+    pub(crate) name: Arc<str>,
+    /// It is passed over while its breaker is open, and somebody sees to the end of that.
+    held: AtomicBool,
+}
+
+impl Server {
+    /// Whether it is passed over because its breaker was open.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+}
+
+impl PartialEq for Server {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+/// The answer to a request where no server can be picked.
+pub(crate) fn problem(unavailable: Unavailable) -> Problem {
+    const BUSY: Problem = Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "endpoints-full",
+        "every server has as many requests as it may, try again later",
+    );
+    const NONE: Problem = Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "no-endpoint",
+        "no server takes requests now, try again later",
+    );
+    match unavailable {
+        Unavailable::Overloaded => BUSY,
+        _ => NONE,
+    }
+}
+
+/// One pick.
+pub(crate) type Pick = Picked<Arc<Server>>;
+
+impl Balancers {
+    /// The balancers of a configuration. Those of upstreams that there were `before` go on; they
+    /// learn of it when it is [put in force](Self::put_in_force).
+    pub(crate) fn new(config: &Config, clock: &Clock, before: Option<&Self>) -> Self {
+        let upstreams = config.upstreams.iter();
+        let standing = upstreams.map(|upstream| {
+            let known = before.into_iter().flat_map(|before| &before.0);
+            let kept = known
+                .into_iter()
+                .find(|known| known.upstream == upstream.name);
+            Standing::new(upstream, clock, kept)
+        });
+        Self(standing.collect())
+    }
+
+    /// Has the balancers pick by this configuration.
+    ///
+    /// # Errors
+    ///
+    /// If a balancer refuses the endpoints, which what a configuration allows is not.
+    pub(crate) fn put_in_force(&self) -> Result<(), InvalidEndpoints> {
+        self.0.iter().try_for_each(Standing::put_in_force)
+    }
+
+    /// The balancer of the upstream at this place in the configuration, and the servers in its order.
+    pub(crate) fn of(&self, upstream: usize) -> (&Balance, &[Arc<Server>]) {
+        let standing = &self.0[upstream];
+        (&standing.balance, &standing.servers)
+    }
+
+    pub(crate) fn by_name(&self, upstream: &str) -> Option<&Balance> {
+        let found = self
+            .0
+            .iter()
+            .find(|standing| *standing.upstream == *upstream);
+        found.map(|standing| &standing.balance)
+    }
+
+    /// All upstreams with their balancers.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&Arc<str>, &Balance)> {
+        let all = self.0.iter();
+        all.map(|standing| (&standing.upstream, &standing.balance))
+    }
+}
+
+impl Standing {
+    fn new(config: &config::Upstream, clock: &Clock, kept: Option<&Self>) -> Self {
+        let mut next = kept.map_or(0, |kept| kept.next);
+        let known: HashMap<&str, &Arc<Server>> = kept.map_or_else(HashMap::new, |kept| {
+            let servers = kept.servers.iter();
+            servers.map(|server| (&*server.name, server)).collect()
+        });
+        let server = |endpoint: &config::Endpoint| {
+            if let Some(server) = known.get(&*endpoint.url) {
+                return Arc::clone(server);
+            }
+            let number = next;
+            next = next.wrapping_add(1);
+            Arc::new(Server {
+                number,
+                name: endpoint.url.clone(),
+                held: AtomicBool::new(false),
+            })
+        };
+        let servers = config.endpoints.iter().map(server).collect();
+        let balancer = kept.map_or_else(
+            || Balancer::new(RoundRobin::new()).with_clock(clock.clone()),
+            |kept| kept.balance.balancer.clone(),
+        );
+        Self {
+            upstream: config.name.clone(),
+            policy: config.policy,
+            balance: Balance {
+                balancer,
+                clock: clock.clone(),
+            },
+            servers,
+            endpoints: config.endpoints.clone(),
+            next,
+        }
+    }
+
+    fn put_in_force(&self) -> Result<(), InvalidEndpoints> {
+        let endpoints = self.servers.iter().zip(&self.endpoints);
+        let endpoints = endpoints.map(|(server, config)| {
+            Endpoint::new(&*server.name, server.clone())
+                .with_weight(config.weight)
+                .with_priority(config.priority)
+        });
+        let balancer = &self.balance.balancer;
+        match self.policy {
+            Policy::RoundRobin => balancer.set_policy(RoundRobin::new()),
+            Policy::WeightedRoundRobin => balancer.set_policy(WeightedRoundRobin::new()),
+            Policy::Random => balancer.set_policy(Random::new()),
+            Policy::LeastConnections => balancer.set_policy(LeastConnections::new()),
+            Policy::WeightedLeastConnections => {
+                balancer.set_policy(WeightedLeastConnections::new());
+            }
+            Policy::P2c => balancer.set_policy(P2c::new()),
+            Policy::PeakEwma => balancer.set_policy(PeakEwma::new()),
+        }
+        balancer.update(endpoints).map(|_| ())
+    }
+}
+
+impl Balance {
+    pub(crate) fn pick(&self, context: &PickContext<'_>) -> Result<Pick, Unavailable> {
+        self.balancer.pick(context)
+    }
+
+    pub(crate) fn balancer(&self) -> &Balancer<Arc<Server>> {
+        &self.balancer
+    }
+
+    /// Passes over a server for as long as its breaker stays open.
+    ///
+    /// One task for each server at most, which ends with that time.
+    pub(crate) fn hold(&self, server: &Arc<Server>, open_for: Duration) {
+        if server.held.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.balancer.mark(&server.name, Mark::Hold);
+        let (balance, server) = (self.clone(), server.clone());
+        tokio::spawn(async move {
+            balance.clock.sleep(open_for).await;
+            balance.release(&server);
+        });
+    }
+
+    /// Picks a server again, whose breaker is to be asked again.
+    pub(crate) fn release(&self, server: &Server) {
+        self.balancer.mark(&server.name, Mark::Release);
+        server.held.store(false, Ordering::Release);
+    }
+
+    /// The same, after somebody has set its breaker by hand.
+    pub(crate) fn release_by_name(&self, name: &str) {
+        self.balancer.mark(name, Mark::Release);
+    }
+}
