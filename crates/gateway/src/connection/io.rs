@@ -1,5 +1,5 @@
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -204,7 +204,9 @@ impl AsyncRead for ClientIo {
         let before = buf.filled().len();
         if this.read_in_turn >= TURN_BYTES {
             this.read_in_turn = 0;
-            cx.waker().wake_by_ref();
+            // Goes on once the kernel was asked what else there is: woken at once, this task would
+            // read on while the connection to the server, say, waits to be noticed.
+            let _ = pin!(tokio::task::yield_now()).poll(cx);
             return Poll::Pending;
         }
         let mut read = this.input.poll_read(cx, &mut this.stream, buf);
