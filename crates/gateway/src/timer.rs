@@ -87,6 +87,52 @@ impl LazyTimer {
     }
 }
 
+/// The timer of hyper's connections, by our clock: whoever moves that moves their waits, too.
+#[derive(Clone, Debug)]
+pub(crate) struct HyperTimer {
+    clock: Clock,
+    /// One moment, as the clock tells it and as hyper does.
+    began: (Instant, std::time::Instant),
+}
+
+impl HyperTimer {
+    pub(crate) fn new(clock: &Clock) -> Self {
+        Self {
+            began: (clock.now(), tokio::time::Instant::now().into_std()),
+            clock: clock.clone(),
+        }
+    }
+}
+
+impl hyper::rt::Timer for HyperTimer {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        Box::pin(HyperSleep(Box::pin(self.clock.sleep(duration))))
+    }
+
+    fn sleep_until(&self, deadline: std::time::Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        let (ours, theirs) = self.began;
+        let deadline = ours + deadline.saturating_duration_since(theirs);
+        Box::pin(HyperSleep(Box::pin(self.clock.sleep_until(deadline))))
+    }
+
+    fn now(&self) -> std::time::Instant {
+        let (ours, theirs) = self.began;
+        theirs + (self.clock.now() - ours)
+    }
+}
+
+struct HyperSleep(Pin<Box<Sleep>>);
+
+impl Future for HyperSleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl hyper::rt::Sleep for HyperSleep {}
+
 impl fmt::Debug for LazyTimer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LazyTimer").finish_non_exhaustive()

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use stanchion_core::Instant;
 
 use super::Activity;
@@ -22,7 +22,7 @@ use super::io::ClientIo;
 use crate::exchange::Peer;
 use crate::pace::Pace;
 use crate::stack::GatewayService;
-use crate::timer::LazyTimer;
+use crate::timer::{HyperTimer, LazyTimer};
 use crate::worker::{Current, Worker};
 use flood::Resets;
 pub(super) use frames::Frames;
@@ -72,7 +72,7 @@ pub(super) async fn serve<S: GatewayService>(
     );
     let service = StreamService::new(current, peer.clone(), streams.clone(), worker.clone());
     let connection = http2::Builder::new(streams)
-        .timer(TokioTimer::new())
+        .timer(HyperTimer::new(worker.clock()))
         .max_concurrent_streams(listen.streams_max)
         .max_header_list_size(u32::try_from(listen.heads.head_bytes_max).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
@@ -192,3 +192,6 @@ impl Leave {
         Poll::Ready(Step::Announce)
     }
 }
+
+#[cfg(test)]
+mod tests;

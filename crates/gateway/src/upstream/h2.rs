@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::{HeaderValue, Uri, Version, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use stanchion_core::{Clock, Instant};
 use tokio::sync::Semaphore;
@@ -23,7 +23,7 @@ use super::pool::open;
 use crate::config;
 use crate::exchange::Request;
 use crate::metrics::EndpointMetrics;
-use crate::timer::{LazyTimer, within};
+use crate::timer::{HyperTimer, LazyTimer, within};
 pub(super) use loan::Lender;
 use loan::Lent;
 
@@ -192,7 +192,7 @@ impl Pool {
             .map_err(|_| Failure::ConnectRefused)?;
         let open = self.metrics.opened();
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
+            .timer(HyperTimer::new(&self.clock))
             .max_header_list_size(HEAD_BYTES_MAX)
             .max_send_buf_size(SEND_BYTES_MAX)
             .initial_connection_window_size(WINDOW)
