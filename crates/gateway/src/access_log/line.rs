@@ -1,4 +1,5 @@
 use std::io::Write;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode};
@@ -28,22 +29,32 @@ impl Line<'_> {
         out.push(b'"');
         text(out, "id", bytes_of(Some(&self.entry.id)));
         if let Some(trace) = self.entry.trace {
-            put(out, format_args!(",\"trace\":\"{trace}\""));
+            name(out, "trace");
+            out.push(b'"');
+            out.extend_from_slice(&trace.digits());
+            out.push(b'"');
         }
-        put(out, format_args!(",\"client\":\"{}\"", self.entry.client));
+        name(out, "client");
+        out.push(b'"');
+        write_address(out, self.entry.client);
+        out.push(b'"');
         text(out, "method", self.method.as_str().as_bytes());
         text(out, "host", bytes_of(self.entry.host.as_ref()));
         let path = self.entry.path.as_ref();
         text(out, "path", path.map_or("", |path| path.path()).as_bytes());
         text(out, "route", self.route.as_bytes());
+        name(out, "status");
         match self.status {
-            Some(status) => put(out, format_args!(",\"status\":{}", status.as_u16())),
-            None => out.extend_from_slice(b",\"status\":null"),
+            Some(status) => number(out, status.as_u16().into(), 1),
+            None => out.extend_from_slice(b"null"),
         }
-        put(out, format_args!(",\"bytes\":{}", self.bytes));
-        let micros = self.took.as_micros();
-        let (millis, rest) = (micros / 1_000, micros % 1_000);
-        put(out, format_args!(",\"ms\":{millis}.{rest:03}"));
+        name(out, "bytes");
+        number(out, self.bytes, 1);
+        let micros = u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX);
+        name(out, "ms");
+        number(out, micros / 1_000, 1);
+        out.push(b'.');
+        number(out, micros % 1_000, 3);
         if let Some(endpoint) = &self.note.endpoint {
             text(out, "endpoint", endpoint.as_bytes());
         }
@@ -71,17 +82,58 @@ fn put(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(arguments);
 }
 
+/// The name of a field that is not the first.
+fn name(out: &mut Vec<u8>, name: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
 /// A field of text. Bytes that are no ASCII are taken for Latin-1, as fields were of old.
-fn text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    put(out, format_args!(",\"{name}\":\""));
-    for byte in value {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
-            b' '..=b'~' => out.push(*byte),
-            _ => put(out, format_args!("\\u{byte:04x}")),
-        }
-    }
+fn text(out: &mut Vec<u8>, field: &str, value: &[u8]) {
+    name(out, field);
     out.push(b'"');
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    let mut rest = value;
+    // Mostly all of it is.
+    while let Some(place) = rest.iter().position(|byte| !is_plain(byte)) {
+        out.extend_from_slice(&rest[..place]);
+        match rest[place] {
+            byte @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', byte]),
+            byte => put(out, format_args!("\\u{byte:04x}")),
+        }
+        rest = &rest[place + 1..];
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}
+
+/// A number of at least so many digits; the formatting of the standard library takes several times as
+/// long, and a line has a dozen of them.
+fn number(out: &mut Vec<u8>, mut value: u64, digits_min: usize) {
+    const DIGITS_MAX: usize = 20;
+    let mut digits = [b'0'; DIGITS_MAX];
+    let mut first = DIGITS_MAX;
+    while value > 0 || DIGITS_MAX - first < digits_min {
+        first -= 1;
+        digits[first] += u8::try_from(value % 10).unwrap_or_default();
+        value /= 10;
+    }
+    out.extend_from_slice(&digits[first..]);
+}
+
+fn write_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            for (place, byte) in address.octets().into_iter().enumerate() {
+                if place > 0 {
+                    out.push(b'.');
+                }
+                number(out, byte.into(), 1);
+            }
+        }
+        IpAddr::V6(address) => put(out, format_args!("{address}")),
+    }
 }
 
 /// RFC 3339 in UTC, to the millisecond.
@@ -90,13 +142,18 @@ fn write_time(out: &mut Vec<u8>, unix: Duration) {
     let (year, month, day) = civil(seconds / 86_400);
     let of_day = seconds % 86_400;
     let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
-    let millis = unix.subsec_millis();
-    put(
-        out,
-        format_args!(
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"
-        ),
-    );
+    for (value, digits, end) in [
+        (year, 4, b'-'),
+        (month, 2, b'-'),
+        (day, 2, b'T'),
+        (hour, 2, b':'),
+        (minute, 2, b':'),
+        (second, 2, b'.'),
+        (unix.subsec_millis().into(), 3, b'Z'),
+    ] {
+        number(out, value, digits);
+        out.push(end);
+    }
 }
 
 /// Year, month and day of a number of days after 1970-01-01. Years are counted from March, so that
@@ -122,7 +179,35 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_and_addresses_are_written_as_the_standard_library_does(
+            value in prop_oneof![0_u64..2_000, 0_u64..],
+            address: IpAddr,
+        ) {
+            prop_assert_eq!(written(|out| number(out, value, 1)), value.to_string());
+            prop_assert_eq!(written(|out| number(out, value, 3)), format!("{value:03}"));
+            prop_assert_eq!(written(|out| write_address(out, address)), address.to_string());
+        }
+
+        #[test]
+        fn text_reads_as_it_was(value in proptest::collection::vec(0_u8.., 0..40)) {
+            let json = written(|out| text(out, "a", &value));
+            let json: serde_json::Value = serde_json::from_str(&format!("{{\"b\":1{json}}}")).unwrap();
+            let latin: String = value.iter().map(|byte| char::from(*byte)).collect();
+            prop_assert_eq!(json["a"].as_str(), Some(&*latin));
+        }
+    }
 
     fn time(seconds: u64) -> String {
         let mut out = Vec::new();
