@@ -18,6 +18,9 @@ const FOR_ALL: [&str; 6] = [
     "rust-toolchain.toml",
 ];
 
+/// The package whose doc tests run the examples of the README at the root.
+const README_TESTS: &str = "stanchion-examples";
+
 /// What a change touches.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changed<'a> {
@@ -29,7 +32,7 @@ pub(crate) struct Changed<'a> {
 
 impl<'a> Changed<'a> {
     /// The packages that `paths`, relative to the root, belong to. A file outside every package
-    /// (prose, scripts) touches none.
+    /// (prose, scripts) touches none, but the README its tests.
     pub(crate) fn of(workspace: &'a Workspace, paths: &[PathBuf]) -> Self {
         let mut changed = Self::default();
         for path in paths {
@@ -40,6 +43,11 @@ impl<'a> Changed<'a> {
                 .filter(|member| file.starts_with(member.folder()))
                 .max_by_key(|member| member.folder().components().count());
             changed.packages.extend(owner.map(|member| &*member.name));
+            if path == Path::new("README.md") {
+                let names = workspace.members().map(|member| &*member.name);
+                let tests = names.filter(|name| *name == README_TESTS);
+                changed.packages.extend(tests);
+            }
         }
         changed
     }
@@ -94,6 +102,13 @@ pub(crate) fn changed_paths(root: &Path) -> Result<Vec<PathBuf>> {
 mod tests {
     use super::*;
     use crate::workspace::tests::sample;
+
+    #[test]
+    fn the_examples_of_the_readme_are_tested_with_it() {
+        let workspace = Workspace::load_members().unwrap();
+        let changed = Changed::of(&workspace, &[PathBuf::from("README.md")]);
+        assert_eq!(changed.packages, BTreeSet::from([README_TESTS]));
+    }
 
     #[test]
     fn each_file_belongs_to_the_package_it_lies_in() {
