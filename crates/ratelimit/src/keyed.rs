@@ -1,5 +1,8 @@
 mod key_hash;
+mod keys;
 mod line;
+mod max_keys;
+mod shared;
 mod slots;
 mod states;
 mod store;
@@ -7,28 +10,26 @@ mod table;
 mod uniform;
 mod when_full;
 
-use std::error::Error;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use stanchion_core::{Clock, Observe};
 
 #[cfg(feature = "tower")]
 use crate::RateLimiter;
-use crate::gcra::Gcra;
 #[cfg(feature = "tokio")]
 use crate::jitter::Jitter;
 use crate::status::Detour;
-use crate::token_bucket::TokenBucket;
 use crate::{Event, Policy, Quota, Rejected, Status};
 pub(crate) use key_hash::KeyHash;
 use key_hash::NoKey;
+use keys::Keys;
+pub use max_keys::InvalidMaxKeys;
+pub use shared::KeyedSnapshot;
+use shared::Shared;
 pub(crate) use slots::{Claim, OfKey};
 pub(crate) use states::States;
-use table::Table;
-use uniform::{Uniform, uniform};
 pub(crate) use when_full::Place;
 pub use when_full::WhenFull;
 
@@ -76,56 +77,6 @@ pub struct KeyedRateLimiter<K: ?Sized> {
     #[cfg(feature = "tokio")]
     jitter: Option<Arc<Jitter>>,
 }
-
-struct Shared<K: ?Sized> {
-    key_hash: KeyHash,
-    max_keys: usize,
-    keys: Keys<K>,
-    overflowed: AtomicU64,
-    denied: AtomicU64,
-    evicted: AtomicU64,
-}
-
-/// Tells the quota of a key.
-type QuotaOf<K> = dyn Fn(&K) -> Option<Quota> + Send + Sync;
-
-/// The states of the keys, by how they are limited.
-enum Keys<K: ?Sized> {
-    /// One quota for all, without a lock.
-    Buckets {
-        policy: Policy,
-        gcra: Gcra,
-        table: Table,
-    },
-    /// Another algorithm with the same numbers for all.
-    Uniform(Box<dyn Uniform>),
-    /// A quota by key.
-    PerKey {
-        common: Quota,
-        quota_of: Arc<QuotaOf<K>>,
-        states: States<TokenBucket>,
-    },
-}
-
-/// A keyed limiter in plain numbers, to make metrics from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct KeyedSnapshot {
-    /// Keys that the limiter was built for.
-    pub max_keys: usize,
-    /// Bytes that the places take; fixed. What a sliding log or a strict window has noted of a key
-    /// comes on top: at most 32 bytes for each of a log's limit, 32 KiB for a strict window.
-    pub bytes: usize,
-    /// Requests that went to the shared state because their key found no place, since the start.
-    pub overflowed: u64,
-    /// Requests that were refused because their key found no place, since the start.
-    pub denied: u64,
-    /// Keys that lost their place to another while it was in use, since the start.
-    pub evicted: u64,
-}
-
-/// The most keys that one limiter can be built for.
-const MAX_KEYS: usize = 1 << 31;
 
 impl<K: ?Sized> KeyedRateLimiter<K> {
     /// Limits each key by this policy (a [`Quota`] is one), for up to `max_keys` keys in use at
@@ -175,24 +126,13 @@ impl<K: ?Sized> KeyedRateLimiter<K> {
         max_keys: usize,
     ) -> Result<Self, InvalidMaxKeys> {
         let max_keys = InvalidMaxKeys::unless_valid(max_keys)?;
-        let keys = Keys::PerKey {
-            common,
-            quota_of: Arc::new(quota_of),
-            states: States::new(max_keys, &TokenBucket::new(common)),
-        };
+        let keys = Keys::by_key(common, Arc::new(quota_of), max_keys);
         Ok(Self::from_keys(keys, max_keys))
     }
 
     fn from_keys(keys: Keys<K>, max_keys: usize) -> Self {
         Self {
-            shared: Arc::new(Shared {
-                key_hash: KeyHash::new(),
-                max_keys,
-                keys,
-                overflowed: AtomicU64::new(0),
-                denied: AtomicU64::new(0),
-                evicted: AtomicU64::new(0),
-            }),
+            shared: Arc::new(Shared::new(keys, max_keys)),
             clock: Clock::system(),
             observer: None,
             when_full: WhenFull::default(),
@@ -237,19 +177,9 @@ impl<K: ?Sized> KeyedRateLimiter<K> {
     #[cfg(feature = "tower")]
     pub(crate) fn anew(&self) -> Self {
         let shared = &*self.shared;
-        let keys = match &shared.keys {
-            Keys::PerKey {
-                common, quota_of, ..
-            } => Keys::PerKey {
-                common: *common,
-                quota_of: quota_of.clone(),
-                states: States::new(shared.max_keys, &TokenBucket::new(*common)),
-            },
-            Keys::Buckets { policy, .. } => Keys::of(*policy, shared.max_keys),
-            Keys::Uniform(uniform) => Keys::of(uniform.policy(), shared.max_keys),
-        };
+        let keys = shared.keys.anew(shared.max_keys);
         Self {
-            shared: Self::from_keys(keys, shared.max_keys).shared,
+            shared: Arc::new(Shared::new(keys, shared.max_keys)),
             ..self.clone()
         }
     }
@@ -273,11 +203,7 @@ impl<K: ?Sized> KeyedRateLimiter<K> {
     /// own.
     #[must_use]
     pub fn policy(&self) -> Policy {
-        match &self.shared.keys {
-            Keys::Buckets { policy, .. } => *policy,
-            Keys::PerKey { common, .. } => (*common).into(),
-            Keys::Uniform(uniform) => uniform.policy(),
-        }
+        self.shared.keys.policy()
     }
 
     /// Whether keys may have quotas of their own.
@@ -288,29 +214,13 @@ impl<K: ?Sized> KeyedRateLimiter<K> {
     /// The limiter in plain numbers; O(1).
     #[must_use]
     pub fn snapshot(&self) -> KeyedSnapshot {
-        let shared = &*self.shared;
-        KeyedSnapshot {
-            max_keys: shared.max_keys,
-            bytes: match &shared.keys {
-                Keys::Buckets { table, .. } => table.bytes(),
-                Keys::Uniform(uniform) => uniform.bytes(),
-                Keys::PerKey { states, .. } => states.bytes(),
-            },
-            overflowed: shared.overflowed.load(Ordering::Relaxed),
-            denied: shared.denied.load(Ordering::Relaxed),
-            evicted: shared.evicted.load(Ordering::Relaxed),
-        }
+        self.shared.snapshot()
     }
 
     /// Counts the keys that have used something. Reads all places: O(`max_keys`).
     #[must_use]
     pub fn count_keys(&self) -> usize {
-        let now = self.clock.now();
-        match &self.shared.keys {
-            Keys::Buckets { gcra, table, .. } => table.live(gcra, now),
-            Keys::Uniform(uniform) => uniform.live(now),
-            Keys::PerKey { states, .. } => states.live(now),
-        }
+        self.shared.keys.live(self.clock.now())
     }
 }
 
@@ -364,26 +274,8 @@ impl<K: ?Sized + Hash> KeyedRateLimiter<K> {
 
     #[inline(never)]
     fn check_by_any(&self, key: Option<&K>, hash: u64, cost: u64) -> Detour {
-        let shared = &*self.shared;
-        let (result, place) = match &shared.keys {
-            Keys::Buckets { gcra, table, .. } => {
-                let now = || self.clock.now();
-                let decision = table.check(gcra, hash, now, cost, self.when_full);
-                (decision.into_result(gcra, cost), decision.place)
-            }
-            Keys::Uniform(uniform) => uniform.check(hash, &self.clock, cost, self.when_full),
-            Keys::PerKey {
-                common,
-                quota_of,
-                states,
-            } => {
-                let own = key.and_then(|key| quota_of(key));
-                let own = TokenBucket::new(own.unwrap_or(*common));
-                let common = TokenBucket::new(*common);
-                let algorithms = (&own, &common);
-                states.check(algorithms, hash, || self.clock.now(), cost, self.when_full)
-            }
-        };
+        let keys = &self.shared.keys;
+        let (result, place) = keys.check(key, hash, &self.clock, cost, self.when_full);
         if place != Place::Own {
             self.tell_place(place);
         }
@@ -404,12 +296,8 @@ impl<K: ?Sized + Hash> KeyedRateLimiter<K> {
     /// The policy that `key` is limited by: its own, or the common one.
     #[must_use]
     pub fn policy_of(&self, key: &K) -> Policy {
-        match &self.shared.keys {
-            Keys::PerKey {
-                common, quota_of, ..
-            } => quota_of(key).unwrap_or(*common).into(),
-            Keys::Buckets { .. } | Keys::Uniform(_) => self.policy(),
-        }
+        let keys = &self.shared.keys;
+        keys.own(key).map_or_else(|| keys.policy(), Policy::from)
     }
 
     /// Where `key` stands; takes nothing.
@@ -417,19 +305,7 @@ impl<K: ?Sized + Hash> KeyedRateLimiter<K> {
     pub fn peek(&self, key: &K) -> Status {
         let shared = &*self.shared;
         let hash = shared.key_hash.hash(key);
-        let now = self.clock.now();
-        match &shared.keys {
-            Keys::Buckets { gcra, table, .. } => Status::new(*gcra, table.peek(gcra, hash, now)),
-            Keys::Uniform(uniform) => uniform.peek(hash, now),
-            Keys::PerKey {
-                common,
-                quota_of,
-                states,
-            } => {
-                let own = TokenBucket::new(quota_of(key).unwrap_or(*common));
-                states.peek(&own, hash, now)
-            }
-        }
+        shared.keys.peek(key, hash, self.clock.now())
     }
 
     /// Forgets what `key` has used. What it took from the state that keys without a place share
@@ -437,48 +313,7 @@ impl<K: ?Sized + Hash> KeyedRateLimiter<K> {
     pub fn reset(&self, key: &K) {
         let shared = &*self.shared;
         let hash = shared.key_hash.hash(key);
-        match &shared.keys {
-            Keys::Buckets { gcra, table, .. } => table.reset(gcra, hash, self.clock.now()),
-            Keys::Uniform(uniform) => uniform.reset(hash),
-            Keys::PerKey { common, states, .. } => states.reset(&TokenBucket::new(*common), hash),
-        }
-    }
-}
-
-impl<K: ?Sized> Keys<K> {
-    /// The states of up to `max_keys` keys under one policy.
-    fn of(policy: Policy, max_keys: usize) -> Self {
-        match policy {
-            policy @ Policy::TokenBucket(quota) => Self::Buckets {
-                policy,
-                gcra: Gcra::new(&quota),
-                table: Table::new(max_keys),
-            },
-            policy @ Policy::LeakyBucket(bucket) => Self::Buckets {
-                policy,
-                gcra: Gcra::leaky(&bucket),
-                table: Table::new(max_keys),
-            },
-            Policy::FixedWindow(window) => Self::Uniform(uniform(window, max_keys)),
-            Policy::SlidingWindowCounter(window) => Self::Uniform(uniform(window, max_keys)),
-            Policy::SlidingWindowLog(window) => Self::Uniform(uniform(window, max_keys)),
-            Policy::StrictWindow(window) => Self::Uniform(uniform(window, max_keys)),
-        }
-    }
-}
-
-impl<K: ?Sized> Shared<K> {
-    /// Counts how a key came to its place; with what an observer is to hear of it.
-    fn count(&self, place: Place) -> Option<Event> {
-        let (counter, event) = match place {
-            Place::Own => return None,
-            Place::Shared => (&self.overflowed, Some(Event::Overflowed)),
-            Place::Evicted => (&self.evicted, Some(Event::Evicted)),
-            // Told as a refusal.
-            Place::Denied => (&self.denied, None),
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        event
+        shared.keys.reset(hash, self.clock.now());
     }
 }
 
@@ -504,33 +339,6 @@ impl<K: ?Sized> fmt::Debug for KeyedRateLimiter<K> {
             .finish_non_exhaustive()
     }
 }
-
-/// A number of keys that no limiter can be built for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InvalidMaxKeys {
-    max_keys: usize,
-}
-
-impl InvalidMaxKeys {
-    pub(crate) fn unless_valid(max_keys: usize) -> Result<usize, Self> {
-        match max_keys {
-            1..=MAX_KEYS => Ok(max_keys),
-            _ => Err(Self { max_keys }),
-        }
-    }
-}
-
-impl fmt::Display for InvalidMaxKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "max_keys is {}, must be from 1 to {MAX_KEYS}",
-            self.max_keys
-        )
-    }
-}
-
-impl Error for InvalidMaxKeys {}
 
 /// Maps a hash onto `0..size` by its high bits.
 #[inline]

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use stanchion_core::{Clock, Instant, Observe};
 
+use super::keys::Keys;
+use super::shared::Shared;
 use super::table::{self, Patience};
-use super::{Keys, Place, Shared, WhenFull, states};
+use super::{Place, WhenFull, states};
 use crate::gcra::{DEBT_MAX, Decision, Gcra};
 use crate::holder::Holder;
 #[cfg(feature = "tokio")]
@@ -289,10 +291,7 @@ impl<K: ?Sized + Hash + 'static> KeyedRateLimiter<K> {
     }
 
     pub(crate) fn of_key(&self, key: &K) -> OfKey {
-        let own = match &self.shared.keys {
-            Keys::PerKey { quota_of, .. } => quota_of(key).map(TokenBucket::new),
-            Keys::Buckets { .. } | Keys::Uniform(_) => None,
-        };
+        let own = self.shared.keys.own(key).map(TokenBucket::new);
         self.of_hash(self.shared.key_hash.hash(key), own)
     }
 
