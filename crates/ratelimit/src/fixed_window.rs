@@ -13,7 +13,7 @@ use std::time::Duration;
 use stanchion_core::Instant;
 
 use crate::algorithm::Algorithm;
-use crate::quota::Window;
+use crate::window::{Window, tell_window};
 use crate::{InvalidQuota, Status};
 
 /// How much is admitted in each window: `limit`, and again at each turn of a window.
@@ -46,20 +46,7 @@ impl FixedWindow {
     ///
     /// `limit` must be from 1 to 2⁵³; `window` must be positive and at most 36 years.
     pub fn new(limit: u64, window: Duration) -> Result<Self, InvalidQuota> {
-        let window = Window::new(limit, window)?;
-        Ok(Self { window })
-    }
-
-    /// What each window admits.
-    #[must_use]
-    pub const fn limit(&self) -> u64 {
-        self.window.limit
-    }
-
-    /// The length of a window.
-    #[must_use]
-    pub const fn window(&self) -> Duration {
-        self.window.duration()
+        Window::new(limit, window).map(|window| Self { window })
     }
 
     /// The state in the window of `now`.
@@ -74,6 +61,8 @@ impl FixedWindow {
         }
     }
 }
+
+tell_window!(FixedWindow);
 
 /// A window and what is used of it.
 #[derive(Clone, Copy, Debug)]

@@ -38,6 +38,7 @@ mod sync;
 mod token_bucket;
 #[cfg(feature = "tokio")]
 mod waiting;
+mod window;
 
 #[cfg(feature = "tokio")]
 pub use acquire::Acquire;

@@ -50,7 +50,7 @@ pub struct Quota {
 /// The reduced count up to which an interval is exact, and the finest rounding beyond it.
 const SCALE_MAX: u64 = 1024;
 /// The longest time, in units, that a drained bucket may take to fill: 36 years of nanoseconds.
-const REFILL_MAX: u128 = 1 << 60;
+pub(crate) const REFILL_MAX: u128 = 1 << 60;
 
 impl Quota {
     /// `count` per `period`, with a burst of `count`.
@@ -165,38 +165,6 @@ impl fmt::Debug for Quota {
             .field("period", &self.period)
             .field("burst", &self.burst)
             .finish_non_exhaustive()
-    }
-}
-
-/// A limit and the length of the window that it is for, as all window algorithms have them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Window {
-    pub(crate) limit: u64,
-    /// Not 0.
-    pub(crate) nanos: u64,
-}
-
-/// The highest limit of a window: what a double tells exactly, as Redis's scripts count.
-const LIMIT_MAX: u64 = 1 << 53;
-
-impl Window {
-    pub(crate) fn new(limit: u64, window: Duration) -> Result<Self, InvalidQuota> {
-        Self::up_to(LIMIT_MAX, limit, window)
-    }
-
-    pub(crate) fn up_to(max: u64, limit: u64, window: Duration) -> Result<Self, InvalidQuota> {
-        if !(1..=max).contains(&limit) {
-            return Err(InvalidQuota::new(Problem::Limit { limit, max }));
-        }
-        let nanos = u64::try_from(window.as_nanos())
-            .ok()
-            .filter(|nanos| (1..=REFILL_MAX).contains(&u128::from(*nanos)))
-            .ok_or(InvalidQuota::new(Problem::Window(window)))?;
-        Ok(Self { limit, nanos })
-    }
-
-    pub(crate) const fn duration(&self) -> Duration {
-        Duration::from_nanos(self.nanos)
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use stanchion_core::Instant;
 
 use crate::algorithm::Algorithm;
-use crate::quota::Window;
+use crate::window::{Window, tell_window};
 use crate::{InvalidQuota, Status};
 
 /// About how much is admitted in any window: an estimate from the counts of two fixed windows, as
@@ -51,22 +51,11 @@ impl SlidingWindowCounter {
     ///
     /// `limit` must be from 1 to 2⁵³; `window` must be positive and at most 36 years.
     pub fn new(limit: u64, window: Duration) -> Result<Self, InvalidQuota> {
-        let window = Window::new(limit, window)?;
-        Ok(Self { window })
-    }
-
-    /// What a window is to admit.
-    #[must_use]
-    pub const fn limit(&self) -> u64 {
-        self.window.limit
-    }
-
-    /// The length of the window.
-    #[must_use]
-    pub const fn window(&self) -> Duration {
-        self.window.duration()
+        Window::new(limit, window).map(|window| Self { window })
     }
 }
+
+tell_window!(SlidingWindowCounter);
 
 /// The counts of two windows.
 #[derive(Clone, Copy, Debug)]

@@ -15,7 +15,7 @@ use std::time::Duration;
 use stanchion_core::Instant;
 
 use crate::algorithm::Algorithm;
-use crate::quota::Window;
+use crate::window::{Window, tell_window};
 use crate::{InvalidQuota, Status};
 use notes::Notes;
 
@@ -54,22 +54,11 @@ impl SlidingWindowLog {
     /// `limit` must be from 1 to 2²⁰, since each may take a note; `window` must be positive and at
     /// most 36 years.
     pub fn new(limit: u64, window: Duration) -> Result<Self, InvalidQuota> {
-        let window = Window::up_to(LIMIT_MAX, limit, window)?;
-        Ok(Self { window })
-    }
-
-    /// What any window admits.
-    #[must_use]
-    pub const fn limit(&self) -> u64 {
-        self.window.limit
-    }
-
-    /// The length of the window.
-    #[must_use]
-    pub const fn window(&self) -> Duration {
-        self.window.duration()
+        Window::up_to(LIMIT_MAX, limit, window).map(|window| Self { window })
     }
 }
+
+tell_window!(SlidingWindowLog);
 
 /// What was admitted, the oldest first.
 #[derive(Clone, Debug)]

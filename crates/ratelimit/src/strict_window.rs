@@ -17,8 +17,8 @@ use std::time::Duration;
 use stanchion_core::Instant;
 
 use crate::algorithm::Algorithm;
-use crate::quota::Window;
 use crate::sliding_window_log as log;
+use crate::window::{Window, tell_window};
 use crate::{InvalidQuota, SlidingWindowLog, Status};
 
 /// Never more than `limit` in any window, wherever it begins, in memory that does not grow with the
@@ -70,20 +70,7 @@ impl StrictWindow {
     ///
     /// `limit` must be from 1 to 2⁵³; `window` must be positive and at most 36 years.
     pub fn new(limit: u64, window: Duration) -> Result<Self, InvalidQuota> {
-        let window = Window::new(limit, window)?;
-        Ok(Self { window })
-    }
-
-    /// The most that any window admits.
-    #[must_use]
-    pub const fn limit(&self) -> u64 {
-        self.window.limit
-    }
-
-    /// The length of the window.
-    #[must_use]
-    pub const fn window(&self) -> Duration {
-        self.window.duration()
+        Window::new(limit, window).map(|window| Self { window })
     }
 
     fn log(&self) -> SlidingWindowLog {
@@ -99,6 +86,8 @@ impl StrictWindow {
         }
     }
 }
+
+tell_window!(StrictWindow);
 
 /// What was admitted: each, or by parts of the window.
 #[derive(Clone, Debug)]

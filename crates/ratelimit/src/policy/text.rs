@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::Policy;
-use crate::quota::{Problem, Window, read_rate, write_rate};
+use crate::quota::{Problem, read_rate, write_rate};
+use crate::window::Window;
 use crate::{FixedWindow, InvalidQuota, SlidingWindowCounter, SlidingWindowLog, StrictWindow};
 
 /// Reads an algorithm's name and what it takes; without a name a quota, for a token bucket.

@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::gcra::Gcra;
-use crate::quota::Window;
 use crate::sliding_window_counter::Estimate;
+use crate::window::Window;
 use crate::{InvalidQuota, Policy, Quota, Status};
 
 /// Up to here sums and differences of any two of the script's numbers stay below 2⁵³.
