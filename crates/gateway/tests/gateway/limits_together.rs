@@ -89,7 +89,26 @@ fn a_refusal_tells_of_the_longest_wait_and_of_all_policies() {
     gateway.shutdown();
 }
 
-/// Whoever is quicker between the look and the take makes the other give back.
+/// All limits are looked at before any is taken from. A key that no table knows has everything left at
+/// that look; where the table is full it shares the state of all such keys, and is refused by that.
+#[test]
+fn who_finds_no_place_in_one_limit_has_used_no_other() {
+    let origin = Origin::saying("hello");
+    let limits = "{ by = \"address\", rate = \"100/d\" }, \
+                  { by = \"api-key\", rate = \"1/d\", keys_max = 1 }";
+    let gateway = limited(&origin, "", limits);
+    let statuses: Vec<u16> = (0..30)
+        .map(|key| get(&gateway, &key.to_string()).status)
+        .collect();
+    let admitted = statuses.iter().filter(|status| **status == 200).count();
+    // The smallest table has eight places, and one more state for all others.
+    assert!((1..=9).contains(&admitted), "{statuses:?}");
+    assert!(statuses.contains(&429), "{statuses:?}");
+    assert_eq!(left(&gateway, "address", HERE), 100 - admitted as u64);
+    gateway.shutdown();
+}
+
+/// Where requests race between the look and the take, no sum is wrong.
 #[test]
 fn sums_are_exact_where_requests_come_at_once() {
     let origin = Origin::saying("hello");
