@@ -1,5 +1,8 @@
 //! How a request is decided: at once, by a draw for many, or by a question of its own.
 
+#[cfg(test)]
+mod verdict;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

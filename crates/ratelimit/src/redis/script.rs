@@ -1,7 +1,7 @@
 //! The script, the command that runs it, and its answer.
 
 #[cfg(test)]
-mod model;
+pub(super) mod model;
 
 use std::sync::LazyLock;
 

@@ -130,10 +130,12 @@ impl Terms {
                 let reset = if used == 0 { 0 } else { left };
                 Status::window(window.limit, remaining, reset, cost, wait)
             }
-            Self::Counter { window, .. } => {
+            Self::Counter { window, grain } => {
                 let [previous, current, into] = answer;
                 let left = window.nanos.saturating_sub(into.saturating_mul(NANOS));
-                Status::estimate(Estimate::new(*window, previous, current, left), 0)
+                // The script weighs anew with each grain, and tells none of its parts.
+                let late = (grain - 1) * NANOS;
+                Status::estimate(Estimate::new(*window, previous, current, left), late)
             }
         }
     }

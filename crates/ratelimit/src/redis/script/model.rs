@@ -7,12 +7,12 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use testkit::{Redis, RedisServer, Server};
 
-use super::DECIDE;
+use super::{DECIDE, Request};
 
 /// Stands where the server's clock is read otherwise.
 const NOW: &str = "local now = tonumber(ARGV[#ARGV])\n";
 /// Keeps state for good: it would expire by the server's own clock, which knows nothing of ours.
-const KEEP: &str = "
+pub(in crate::redis) const KEEP: &str = "
 local server = redis
 local redis = { call = function(name, key, value)
   if name == 'SET' then return server.call(name, key, value) end
@@ -23,7 +23,7 @@ end }
 const SECOND: u64 = 1_000_000;
 const HOUR: u64 = 3_600 * SECOND;
 /// Some moment in 2026.
-const START: u64 = 1_780_000_000 * SECOND;
+pub(in crate::redis) const START: u64 = 1_780_000_000 * SECOND;
 
 /// A limit by its definition: all that was taken, and when.
 #[derive(Clone, Debug)]
@@ -183,20 +183,26 @@ fn steps() -> impl Strategy<Value = Vec<(i64, Step)>> {
     prop::collection::vec((clock, step), 1..60)
 }
 
-struct World {
+pub(in crate::redis) struct World {
     connection: Connection,
     names: u64,
     script: String,
 }
 
 impl World {
-    fn new(server: &RedisServer, head: &str) -> Self {
+    pub(in crate::redis) fn new(server: &RedisServer, head: &str) -> Self {
         let client = Client::open(server.url()).unwrap();
         Self {
             connection: client.get_connection().unwrap(),
             names: 0,
             script: format!("{NOW}{head}{DECIDE}"),
         }
+    }
+
+    /// Runs a limiter's own request at this time.
+    pub(in crate::redis) fn ask(&mut self, request: &Request<'_>, now: u64) -> Value {
+        let mut command = request.command("EVAL", &self.script);
+        command.arg(now).query(&mut self.connection).unwrap()
     }
 
     fn run(
