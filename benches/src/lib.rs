@@ -8,6 +8,7 @@
 //! - **Processor time.** [`single`] and [`contended`] count the thread's own processor time. A
 //!   burst that had less than 98 % of its processor, or whose threads were together for less than
 //!   90 % of it, is repeated up to seven times; then the best one counts, and the sample is marked.
+//!   Where somebody waits asleep, [`contended_with_waits`] counts the time that passes, for all alike.
 //! - **Heap.** [`allocations`] counts those of one operation, [`held`] the bytes for one key, in
 //!   programs whose allocator is [`CountingOnDemand`]; nothing is counted while time is measured.
 //! - **Median, low, high.** The 0.5, 0.1 and 0.9 quantiles over the rounds of one run. Marked
@@ -42,7 +43,9 @@ mod unit;
 pub use case::{Case, Contestant};
 pub use counting_on_demand::CountingOnDemand;
 pub use fence::wait_for_all;
-pub use measure::{Batch, Measure, allocations, contended, figure, held, single};
+pub use measure::{
+    Batch, Measure, allocations, contended, contended_with_waits, figure, held, single,
+};
 pub use options::Options;
 pub use shuffle::Random;
 pub use suite::Suite;

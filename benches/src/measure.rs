@@ -7,7 +7,7 @@ mod single;
 use std::fmt;
 use std::rc::Rc;
 
-pub use contended::contended;
+pub use contended::{contended, contended_with_waits};
 pub use heap::{allocations, held};
 pub use single::single;
 

@@ -1,4 +1,5 @@
-//! Several threads on one shared object: processor time for one operation of one thread.
+//! Several threads on one shared object: processor time for one operation of one thread, or the time
+//! that passes.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -25,27 +26,53 @@ const OVERLAP_MIN: f64 = 0.9;
 /// When run, if `build` returns another number of runners than `threads`.
 #[must_use]
 pub fn contended(threads: usize, build: impl Fn() -> Vec<Batch> + 'static) -> Measure {
+    measure(threads, Counted::Processor, build)
+}
+
+/// As [`contended`], but measures the time that passes, waits included: for cases in which one waits
+/// asleep for another. What else ran on the machine meanwhile cannot be told from such a wait, so it
+/// must be quiet.
+///
+/// # Panics
+/// When run, if `build` returns another number of runners than `threads`.
+#[must_use]
+pub fn contended_with_waits(threads: usize, build: impl Fn() -> Vec<Batch> + 'static) -> Measure {
+    measure(threads, Counted::Passing, build)
+}
+
+fn measure(threads: usize, counted: Counted, build: impl Fn() -> Vec<Batch> + 'static) -> Measure {
     Measure::new(move |effort| {
         let runners = build();
         assert_eq!(runners.len(), threads, "one batch runner for each thread");
-        Box::new(Contended::prepare(runners, effort))
+        Box::new(Contended::prepare(runners, counted, effort))
     })
+}
+
+/// Which time counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counted {
+    /// That of the processor.
+    Processor,
+    /// All that passes.
+    Passing,
 }
 
 struct Contended {
     runners: Vec<Batch>,
+    counted: Counted,
     stride: u64,
     burst_ns: u64,
 }
 
 impl Contended {
-    fn prepare(mut runners: Vec<Batch>, effort: &Effort) -> Self {
+    fn prepare(mut runners: Vec<Batch>, counted: Counted, effort: &Effort) -> Self {
         for run in &mut runners {
             warm_up(run, effort.warm_up_ns);
         }
         let stride = batch_for(&mut runners[0], STRIDE_NS);
         Self {
             runners,
+            counted,
             stride,
             burst_ns: effort.burst_ns,
         }
@@ -76,7 +103,7 @@ impl Contended {
                 .map(|handle| handle.join().expect("a contestant panicked"))
                 .collect()
         });
-        summed(&work)
+        summed(&work, self.counted)
     }
 }
 
@@ -108,17 +135,25 @@ fn work_for(run: &mut Batch, stride: u64, burst_ns: u64) -> Work {
     }
 }
 
-fn summed(work: &[Work]) -> Try {
-    let cpu: u64 = work.iter().map(|work| work.span.cpu).sum();
+fn summed(work: &[Work], counted: Counted) -> Try {
+    let time = |span: &Span| match counted {
+        Counted::Processor => span.cpu,
+        Counted::Passing => span.wall(),
+    };
+    let time: u64 = work.iter().map(|work| time(&work.span)).sum();
     let operations: u64 = work.iter().map(|work| work.operations).sum();
+    let share = |span: &Span| match counted {
+        Counted::Processor => span.cpu_share(),
+        Counted::Passing => 1.0,
+    };
     let least = work
         .iter()
-        .map(|work| work.span.cpu_share())
+        .map(|work| share(&work.span))
         .fold(f64::INFINITY, f64::min);
     let spans: Vec<Span> = work.iter().map(|work| work.span).collect();
     let together = overlap(&spans);
     Try {
-        value: cpu as f64 / operations as f64,
+        value: time as f64 / operations as f64,
         share: if together < OVERLAP_MIN {
             least.min(together)
         } else {
@@ -145,7 +180,11 @@ mod tests {
                 }
             })
         };
-        let mut contended = Contended::prepare(vec![runner(0), runner(1)], &Effort::QUICK);
+        let mut contended = Contended::prepare(
+            vec![runner(0), runner(1)],
+            Counted::Processor,
+            &Effort::QUICK,
+        );
         let before = shared.each_ref().map(|count| count.load(Ordering::Relaxed));
         let sample = contended.sample();
         let after = shared.each_ref().map(|count| count.load(Ordering::Relaxed));
@@ -163,10 +202,29 @@ mod tests {
                 cpu,
             },
         };
-        let even = summed(&[work(100, 0, 1_000), work(300, 0, 1_000)]);
+        let of_processor = |work: &[Work]| summed(work, Counted::Processor);
+        let even = of_processor(&[work(100, 0, 1_000), work(300, 0, 1_000)]);
         assert!((even.value - 5.0).abs() < 1e-9, "{even:?}");
         assert!((even.share - 1.0).abs() < 1e-9, "{even:?}");
-        let apart = summed(&[work(100, 0, 1_000), work(100, 500, 1_000)]);
+        let apart = of_processor(&[work(100, 0, 1_000), work(100, 500, 1_000)]);
         assert!(apart.share < 0.5, "{apart:?}");
+    }
+
+    #[test]
+    fn who_waits_asleep_is_counted_by_the_time_that_passes() {
+        let work = |cpu| Work {
+            operations: 100,
+            span: Span {
+                start: 0,
+                end: 1_000,
+                cpu,
+            },
+        };
+        let asleep = [work(1_000), work(200)];
+        let cost = summed(&asleep, Counted::Passing);
+        assert!((cost.value - 10.0).abs() < 1e-9, "{cost:?}");
+        assert!((cost.share - 1.0).abs() < 1e-9, "{cost:?}");
+        let cost = summed(&asleep, Counted::Processor);
+        assert!((cost.share - 0.2).abs() < 1e-9, "{cost:?}");
     }
 }
