@@ -24,6 +24,14 @@ const PROGRAMS: &[(&str, &[Program])] = &[
         ],
     ),
     (
+        "lb",
+        // With it pingora builds its zlib.
+        &[Program {
+            name: "cmake",
+            package: "cmake",
+        }],
+    ),
+    (
         "ratelimit",
         &[Program {
             name: "redis-server",
@@ -43,6 +51,9 @@ pub(crate) struct Args {
     /// Fewer and shorter rounds: for a look, not for a figure to publish
     #[arg(long)]
     quick: bool,
+    /// Only the cases whose name contains this text
+    #[arg(long, value_name = "CASE")]
+    only: Option<String>,
     /// Where recorded workloads are, for the areas that replay some
     #[arg(long, value_name = "DIR")]
     traces: Option<PathBuf>,
@@ -84,17 +95,20 @@ pub(crate) fn run(args: &Args) -> Result {
     if args.quick {
         command.arg("--quick");
     }
+    if let Some(only) = &args.only {
+        command.arg("--only").arg(only);
+    }
     if let Some(traces) = traces {
         command.arg("--traces").arg(traces);
     }
     run_command(command.arg("--out").arg(&out))
 }
 
-/// The committed result, or with `--quick`, which measures too little to be committed, one beside
-/// what is built.
+/// The committed result, or with `--quick` or `--only`, which measure too little to be committed, one
+/// beside what is built.
 fn result_file(args: &Args, target_directory: &Path) -> PathBuf {
     let name = format!("{}.json", args.area);
-    if args.quick {
+    if args.quick || args.only.is_some() {
         target_directory.join("compare").join(name)
     } else {
         Path::new("benches/results").join(name)
@@ -155,16 +169,19 @@ mod tests {
     }
 
     #[test]
-    fn a_quick_run_leaves_the_committed_result_alone() {
-        let at = |quick| {
+    fn a_part_of_a_run_leaves_the_committed_result_alone() {
+        let at = |quick, only: Option<&str>| {
             let args = Args {
                 area: "lb".into(),
                 quick,
+                only: only.map(str::to_owned),
                 traces: None,
             };
             result_file(&args, Path::new("/w/target"))
         };
-        assert_eq!(at(false), Path::new("benches/results/lb.json"));
-        assert_eq!(at(true), Path::new("/w/target/compare/lb.json"));
+        assert_eq!(at(false, None), Path::new("benches/results/lb.json"));
+        let beside = Path::new("/w/target/compare/lb.json");
+        assert_eq!(at(true, None), beside);
+        assert_eq!(at(false, Some("pick")), beside);
     }
 }
