@@ -29,8 +29,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::reload;
 use crate::shared::{Phase, Shared};
+use crate::{reload, upkeep};
 pub(crate) use access::Access;
 use io::AdminIo;
 use service::{Admin, Ends};
@@ -61,6 +61,7 @@ pub(crate) fn spawn(
 async fn run(listener: TcpListener, shared: Arc<Shared>, access: Access) {
     let admin = Arc::new(Admin::new(shared.clone(), access));
     tokio::spawn(reload::watch(shared.clone()));
+    tokio::spawn(upkeep::keep(shared.clone()));
     tokio::spawn(lead_shutdown(admin.clone()));
     tokio::spawn(watch(admin.clone()));
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));

@@ -1,5 +1,7 @@
 //! The balancers of upstreams, as they run: shared by all workers, and kept over reloads.
 
+mod hearing;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +13,12 @@ use stanchion_lb::policy::{
     LeastConnections, P2c, PeakEwma, Random, RoundRobin, WeightedLeastConnections,
     WeightedRoundRobin,
 };
-use stanchion_lb::{Balancer, Endpoint, InvalidEndpoints, Mark, PickContext, Picked, Unavailable};
+use stanchion_lb::{Balancer, Endpoint, Locality, Mark, PickContext, Picked, Unavailable};
 
-use crate::config::{self, Config, Policy};
+use crate::build_error::BuildError;
+use crate::config::{self, Balancing, Config, Policy};
 use crate::problem::Problem;
+pub(crate) use hearing::Hearing;
 
 /// The balancers of one configuration, in the order of its upstreams.
 #[derive(Debug, Default)]
@@ -24,12 +28,21 @@ pub(crate) struct Balancers(Vec<Standing>);
 struct Standing {
     upstream: Arc<str>,
     policy: Policy,
+    balancing: Balancing,
+    /// Of these two, what is another one than before is to be put in force.
+    is_new: IsNew,
     balance: Balance,
     servers: Vec<Arc<Server>>,
     /// Of the servers as configured, in the same order.
     endpoints: Vec<config::Endpoint>,
     /// The number of the next server that is new.
     next: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct IsNew {
+    policy: bool,
+    balancing: bool,
 }
 
 /// Picks servers of one upstream; clones share all but the clock.
@@ -87,14 +100,19 @@ pub(crate) type Pick = Picked<Arc<Server>>;
 impl Balancers {
     /// The balancers of a configuration. Those of upstreams that there were `before` go on; they
     /// learn of it when it is [put in force](Self::put_in_force).
-    pub(crate) fn new(config: &Config, clock: &Clock, before: Option<&Self>) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        clock: &Clock,
+        hearing: &Hearing,
+        before: Option<&Self>,
+    ) -> Self {
         let upstreams = config.upstreams.iter();
         let standing = upstreams.map(|upstream| {
             let known = before.into_iter().flat_map(|before| &before.0);
             let kept = known
                 .into_iter()
                 .find(|known| known.upstream == upstream.name);
-            Standing::new(upstream, clock, kept)
+            Standing::new(upstream, clock, hearing, kept)
         });
         Self(standing.collect())
     }
@@ -103,8 +121,8 @@ impl Balancers {
     ///
     /// # Errors
     ///
-    /// If a balancer refuses the endpoints, which what a configuration allows is not.
-    pub(crate) fn put_in_force(&self) -> Result<(), InvalidEndpoints> {
+    /// If a balancer refuses something, which what a configuration allows is not.
+    pub(crate) fn put_in_force(&self) -> Result<(), BuildError> {
         self.0.iter().try_for_each(Standing::put_in_force)
     }
 
@@ -130,7 +148,12 @@ impl Balancers {
 }
 
 impl Standing {
-    fn new(config: &config::Upstream, clock: &Clock, kept: Option<&Self>) -> Self {
+    fn new(
+        config: &config::Upstream,
+        clock: &Clock,
+        hearing: &Hearing,
+        kept: Option<&Self>,
+    ) -> Self {
         let mut next = kept.map_or(0, |kept| kept.next);
         let known: HashMap<&str, &Arc<Server>> = kept.map_or_else(HashMap::new, |kept| {
             let servers = kept.servers.iter();
@@ -150,12 +173,21 @@ impl Standing {
         };
         let servers = config.endpoints.iter().map(server).collect();
         let balancer = kept.map_or_else(
-            || Balancer::new(RoundRobin::new()).with_clock(clock.clone()),
+            || {
+                Balancer::new(RoundRobin::new())
+                    .with_clock(clock.clone())
+                    .with_observer(hearing.of(&config.name))
+            },
             |kept| kept.balance.balancer.clone(),
         );
         Self {
             upstream: config.name.clone(),
             policy: config.policy,
+            balancing: config.balancing.clone(),
+            is_new: IsNew {
+                policy: kept.is_none_or(|kept| kept.policy != config.policy),
+                balancing: kept.is_none_or(|kept| kept.balancing != config.balancing),
+            },
             balance: Balance {
                 balancer,
                 clock: clock.clone(),
@@ -166,13 +198,31 @@ impl Standing {
         }
     }
 
-    fn put_in_force(&self) -> Result<(), InvalidEndpoints> {
+    fn put_in_force(&self) -> Result<(), BuildError> {
+        let balancer = &self.balance.balancer;
+        if self.is_new.balancing {
+            let config = self.balancing.config().map_err(BuildError::Balancing)?;
+            balancer.set_config(config);
+        }
+        if self.is_new.policy {
+            self.set_policy();
+        }
         let endpoints = self.servers.iter().zip(&self.endpoints);
         let endpoints = endpoints.map(|(server, config)| {
-            Endpoint::new(&*server.name, server.clone())
+            let endpoint = Endpoint::new(&*server.name, server.clone())
                 .with_weight(config.weight)
                 .with_priority(config.priority)
+                .with_locality(Locality::zone(config.zone.clone()));
+            match config.in_flight_max {
+                Some(max) => endpoint.with_in_flight_max(max),
+                None => endpoint,
+            }
         });
+        let updated = balancer.update(endpoints);
+        updated.map(|_| ()).map_err(BuildError::Balancer)
+    }
+
+    fn set_policy(&self) {
         let balancer = &self.balance.balancer;
         match self.policy {
             Policy::RoundRobin => balancer.set_policy(RoundRobin::new()),
@@ -185,7 +235,6 @@ impl Standing {
             Policy::P2c => balancer.set_policy(P2c::new()),
             Policy::PeakEwma => balancer.set_policy(PeakEwma::new()),
         }
-        balancer.update(endpoints).map(|_| ())
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) enum BuildError {
     MaxKeys(InvalidMaxKeys),
     Breaker(InvalidConfig),
     Balancer(InvalidEndpoints),
+    Balancing(stanchion_lb::InvalidConfig),
     #[cfg(feature = "redis")]
     Redis(InvalidRedisConfig),
     #[cfg(feature = "redis")]
@@ -28,6 +29,7 @@ impl fmt::Display for BuildError {
             Self::MaxKeys(error) => error.fmt(f),
             Self::Breaker(error) => error.fmt(f),
             Self::Balancer(error) => error.fmt(f),
+            Self::Balancing(error) => error.fmt(f),
             #[cfg(feature = "redis")]
             Self::Redis(error) => error.fmt(f),
             #[cfg(feature = "redis")]

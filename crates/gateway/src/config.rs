@@ -1,5 +1,6 @@
 //! What a gateway is told: a value that cannot be wrong once it is built.
 
+mod balancing;
 mod breaker;
 mod edits;
 mod error;
@@ -14,7 +15,7 @@ mod throttle;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::guard;
 
+pub(crate) use balancing::Balancing;
 pub(crate) use breaker::{Breaker, BreakerWindow, Share};
 pub(crate) use edits::FieldEdits;
 pub use error::{ConfigError, Mistake, ReadError};
@@ -170,6 +172,8 @@ pub(crate) struct Upstream {
     #[serde(serialize_with = "show::endpoints")]
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) policy: Policy,
+    #[serde(flatten)]
+    pub(crate) balancing: Balancing,
     pub(crate) protocol: Protocol,
     pub(crate) forwarded: Telling,
     /// Requests at a time on one connection of HTTP/2.
@@ -199,6 +203,10 @@ pub(crate) struct Endpoint {
     pub(crate) weight: u16,
     /// The lowest is used first.
     pub(crate) priority: u8,
+    /// Where it stands; empty where that is not said.
+    pub(crate) zone: Arc<str>,
+    /// The most requests that it has at a time, of all workers together.
+    pub(crate) in_flight_max: Option<NonZeroU32>,
 }
 
 /// Which server a request is sent to.

@@ -9,7 +9,8 @@ use stanchion_core::{Clock, Observe};
 
 use crate::access_log::AccessLog;
 use crate::config::Config;
-use crate::reload::{ConfigStatus, Event, ReloadError, Reloaded};
+use crate::event::Event;
+use crate::reload::{ConfigStatus, ReloadError, Reloaded};
 use crate::shared::Shared;
 use crate::switch::Switch;
 use crate::{admin, listener, worker};
@@ -69,7 +70,8 @@ impl Gateway {
         Self::start_observed(config, ())
     }
 
-    /// Starts the gateway as [`start`](Self::start) does, and tells `observer` of each reload.
+    /// Starts the gateway as [`start`](Self::start) does, and tells `observer` of each
+    /// reload and of what becomes of servers.
     ///
     /// # Errors
     ///

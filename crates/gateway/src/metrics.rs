@@ -55,6 +55,8 @@ pub(crate) struct Metrics {
     upstream_connections: Family<EndpointLabels, Gauge>,
     /// The failures of an endpoint, whatever their cause; not shown, being a sum of what is.
     upstream_failed: Family<EndpointLabels, Counter>,
+    ejections: Family<EndpointLabels, Counter>,
+    ejections_skipped: Family<EndpointLabels, Counter>,
     routes: Live<RouteLabels, RouteMetrics>,
     limits: Live<LimitLabels, LimitSeries>,
     breakers: BreakerMetrics,
@@ -91,6 +93,8 @@ impl Metrics {
             upstream_connections_opened: Family::default(),
             upstream_connections: Family::default(),
             upstream_failed: Family::default(),
+            ejections: Family::default(),
+            ejections_skipped: Family::default(),
             routes: Live::default(),
             limits: Live::default(),
             breakers: BreakerMetrics::default(),
@@ -155,6 +159,16 @@ impl Metrics {
             "upstream_connections",
             "Connections open to an endpoint",
             self.upstream_connections.clone(),
+        );
+        registry.register(
+            "endpoint_ejections",
+            "Times that outlier detection took an endpoint out",
+            self.ejections.clone(),
+        );
+        registry.register(
+            "endpoint_ejections_skipped",
+            "Times that it did not, because as many as may be were out",
+            self.ejections_skipped.clone(),
         );
         registry.register(
             "connections",

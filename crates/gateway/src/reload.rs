@@ -12,9 +12,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use stanchion_core::{Clock, Observe};
+use stanchion_core::Clock;
 
 use crate::config::{Config, Source};
+use crate::event::{Event, Observer};
 use crate::metrics::Metrics;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
@@ -36,16 +37,6 @@ pub struct Reloaded {
     pub restart: Vec<&'static str>,
 }
 
-/// What an observer of a [`Gateway`](crate::Gateway) hears. Its text is a line for a log.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Event {
-    /// The configuration was taken over, or was found to be the one in force.
-    Reloaded(Reloaded),
-    /// The configuration was refused; nothing changed.
-    ReloadFailed(ReloadError),
-}
-
 /// A part of the gateway that makes its own of each snapshot.
 pub(crate) type Follower = Box<dyn Fn(&Arc<Snapshot>) -> Followed + Send + Sync>;
 
@@ -64,7 +55,7 @@ pub(crate) struct Reloading {
     status: Mutex<ConfigStatus>,
     /// What the file said when it was last taken over, or refused; `None` if it could not be read.
     read: Mutex<Option<Arc<str>>>,
-    observer: Box<dyn Observe<Event> + Send + Sync>,
+    observer: Observer,
 }
 
 impl Reloading {
@@ -73,14 +64,14 @@ impl Reloading {
         first: &Config,
         metrics: &Metrics,
         clock: &Clock,
-        observer: impl Observe<Event> + Send + Sync + 'static,
+        observer: Observer,
     ) -> Self {
         metrics.reload.succeeded(1);
         Self {
             followers: Mutex::default(),
             status: Mutex::new(ConfigStatus::first(clock.unix_time())),
             read: Mutex::new(first.source.as_ref().map(|source| source.text.clone())),
-            observer: Box::new(observer),
+            observer,
         }
     }
 
@@ -175,23 +166,6 @@ impl Shared {
             Err(error) => Event::ReloadFailed(error.clone()),
         });
         result
-    }
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Reloaded(reloaded) => reloaded.fmt(f),
-            Self::ReloadFailed(error) => {
-                write!(f, "the configuration was refused, nothing changed: {error}")?;
-                let mut cause = std::error::Error::source(error);
-                while let Some(error) = cause {
-                    write!(f, ": {error}")?;
-                    cause = error.source();
-                }
-                Ok(())
-            }
-        }
     }
 }
 

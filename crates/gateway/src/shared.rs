@@ -7,13 +7,15 @@ use arc_swap::ArcSwap;
 use stanchion_core::{Clock, Instant, Observe};
 use tokio::sync::{Notify, watch};
 
+use crate::balance::Hearing;
 use crate::build_error::BuildError;
 use crate::config::Config;
+use crate::event::{Event, Observer};
 #[cfg(feature = "redis")]
 use crate::limit::StoreThread;
 use crate::metrics::Metrics;
 use crate::places::Places;
-use crate::reload::{Event, Reloading};
+use crate::reload::Reloading;
 use crate::snapshot::{Making, Snapshot};
 use crate::switch::Switch;
 
@@ -30,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) reloading: Reloading,
     pub(crate) switches: Box<[Switch]>,
+    hearing: Hearing,
     snapshot: ArcSwap<Snapshot>,
     #[cfg(feature = "redis")]
     stores: StoreThread,
@@ -50,7 +53,7 @@ pub(crate) enum Phase {
 }
 
 impl Shared {
-    /// `observer` hears of reloads.
+    /// `observer` hears of reloads, and of what becomes of servers.
     pub(crate) fn new(
         config: Config,
         clock: Clock,
@@ -58,12 +61,15 @@ impl Shared {
         switches: Box<[Switch]>,
     ) -> Result<Self, BuildError> {
         let metrics = Metrics::new();
+        let observer: Observer = Arc::new(observer);
+        let hearing = Hearing::new(metrics.clone(), observer.clone());
         let places = Places::new(config.listen.connections_max);
         #[cfg(feature = "redis")]
         let stores = StoreThread::default();
         let making = Making {
             metrics: &metrics,
             clock: &clock,
+            hearing: &hearing,
             #[cfg(feature = "redis")]
             stores: &stores,
         };
@@ -72,6 +78,7 @@ impl Shared {
             places: Arc::new(places),
             reloading: Reloading::new(&snapshot.config, &metrics, &clock, observer),
             switches,
+            hearing,
             snapshot: ArcSwap::from_pointee(snapshot),
             #[cfg(feature = "redis")]
             stores,
@@ -89,6 +96,7 @@ impl Shared {
         Making {
             metrics: &self.metrics,
             clock: &self.clock,
+            hearing: &self.hearing,
             #[cfg(feature = "redis")]
             stores: &self.stores,
         }

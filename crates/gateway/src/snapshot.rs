@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use stanchion_core::Clock;
 
-use crate::balance::Balancers;
+use crate::balance::{Balancers, Hearing};
 use crate::breaker::Breakers;
 use crate::build_error::BuildError;
 use crate::client::Clients;
@@ -38,6 +38,7 @@ pub(crate) struct Snapshot {
 pub(crate) struct Making<'a> {
     pub(crate) metrics: &'a Metrics,
     pub(crate) clock: &'a Clock,
+    pub(crate) hearing: &'a Hearing,
     #[cfg(feature = "redis")]
     pub(crate) stores: &'a StoreThread,
 }
@@ -79,6 +80,7 @@ impl Snapshot {
         let balancers = Balancers::new(
             &config,
             making.clock,
+            making.hearing,
             before.map(|before| &before.balancers),
         );
         let snapshot = Self {
@@ -92,8 +94,7 @@ impl Snapshot {
             config,
         };
         // Last, as the balancers that go on are in use.
-        let put = snapshot.balancers.put_in_force();
-        put.map_err(BuildError::Balancer)?;
+        snapshot.balancers.put_in_force()?;
         Ok(snapshot)
     }
 

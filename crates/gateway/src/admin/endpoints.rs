@@ -41,7 +41,11 @@ struct Endpoint {
     in_flight: u32,
     /// Milliseconds; `null` where the policy does not go by it, or nobody answered.
     latency_ms: Option<f64>,
+    /// Seconds until outlier detection lets it in again, if that took it out.
+    ejected_for: Option<f64>,
     weight: u16,
+    /// How much of its weight counts, in percent: less than 100 while it starts slowly.
+    share_percent: u32,
     priority: u8,
 }
 
@@ -114,7 +118,9 @@ impl Endpoint {
             held: now.held,
             in_flight: now.in_flight,
             latency_ms: now.latency.map(|latency| latency.as_secs_f64() * 1e3),
+            ejected_for: now.ejected_for.map(|time| time.as_secs_f64()),
             weight: now.weight,
+            share_percent: now.share_percent,
             priority: now.priority,
         }
     }

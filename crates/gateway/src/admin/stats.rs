@@ -274,11 +274,14 @@ impl fmt::Debug for Stats {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use http::{Method, StatusCode};
     use serde_json::Value;
     use stanchion_core::Clock;
 
     use super::*;
+    use crate::balance::Hearing;
 
     fn config(routes: usize, endpoints: usize) -> Config {
         let urls: Vec<String> = (0..endpoints).map(|n| format!("\"http://e{n}\"")).collect();
@@ -317,7 +320,12 @@ mod tests {
         let mut stats = Stats::new(
             &config,
             &Breakers::default(),
-            &Balancers::new(&config, &clock, None),
+            &Balancers::new(
+                &config,
+                &clock,
+                &Hearing::new(metrics.clone(), Arc::new(())),
+                None,
+            ),
             &metrics,
             clock.now(),
             Duration::from_secs(1_000),
@@ -399,7 +407,12 @@ mod tests {
         let mut stats = Stats::new(
             &config,
             &Breakers::default(),
-            &Balancers::new(&config, &clock, None),
+            &Balancers::new(
+                &config,
+                &clock,
+                &Hearing::new(metrics.clone(), Arc::new(())),
+                None,
+            ),
             &metrics,
             clock.now(),
             Duration::ZERO,
@@ -445,7 +458,12 @@ mod tests {
         let mut stats = Stats::new(
             &config,
             &Breakers::default(),
-            &Balancers::new(&config, &clock, None),
+            &Balancers::new(
+                &config,
+                &clock,
+                &Hearing::new(metrics.clone(), Arc::new(())),
+                None,
+            ),
             &metrics,
             clock.now(),
             Duration::ZERO,

@@ -1,5 +1,6 @@
 //! The file as it is written, and how it becomes a [`Config`].
 
+mod balancing;
 mod breakers;
 mod endpoints;
 mod limits;
@@ -21,11 +22,12 @@ use crate::guard;
 
 use super::error::{ConfigError, Mistake};
 use super::field::field_at;
-use super::text::{AdminHost, FromText, Name, Size, Text, TokenFile};
+use super::text::{AdminHost, FromText, Name, Size, Text, TokenFile, Zone};
 use super::{
     Admin, BodyLimits, Config, EncodedSlash, Listen, LogTarget, Overrides, Policy, Protocol,
     Shutdown, Telling, Upstream,
 };
+use balancing::{OutliersTable, SlowStartTable};
 use breakers::BreakerTable;
 use endpoints::EndpointEntry;
 use limits::{Known, RedisTable, TierTable};
@@ -95,6 +97,12 @@ struct UpstreamTable {
     endpoints: Spanned<Vec<Spanned<EndpointEntry>>>,
     #[serde(default)]
     policy: Policy,
+    panic_threshold: Option<Spanned<usize>>,
+    overprovisioning: Option<Spanned<usize>>,
+    local_zone: Option<Text<Zone>>,
+    zone_endpoints_min: Option<Spanned<usize>>,
+    slow_start: Option<SlowStartTable>,
+    outliers: Option<OutliersTable>,
     #[serde(default)]
     protocol: Protocol,
     #[serde(default)]
@@ -238,11 +246,12 @@ impl Reader<'_> {
         }
     }
 
-    fn upstream(&mut self, name: &Spanned<String>, table: UpstreamTable) -> Upstream {
+    fn upstream(&mut self, name: &Spanned<String>, mut table: UpstreamTable) -> Upstream {
         if Name::from_text(name.get_ref()).is_none() {
             let message = format!("{:?} given, expected {}", name.get_ref(), Name::EXPECTED);
             self.mistake(&name.span(), message);
         }
+        let balancing = self.balancing(&mut table);
         let endpoints = self.endpoints(table.endpoints);
         // A connection of HTTP/2 carries many requests.
         let connections_max = match table.protocol {
@@ -255,6 +264,7 @@ impl Reader<'_> {
             name: name.get_ref().as_str().into(),
             endpoints,
             policy: table.policy,
+            balancing,
             connect_timeout: self.duration(table.connect_timeout, SECOND, WAIT),
             response_timeout: self.duration(table.response_timeout, 30 * SECOND, WAIT),
             protocol: table.protocol,

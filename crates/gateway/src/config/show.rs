@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,6 +109,32 @@ pub(super) fn duration<S: Serializer>(time: &Duration, serializer: S) -> Result<
     serializer.collect_str(&format_args!("{}{unit}", millis / size))
 }
 
+pub(super) fn maybe_name<S: Serializer>(
+    name: &Option<Arc<str>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    name.as_deref().serialize(serializer)
+}
+
+/// What may be turned off by `false`.
+pub(super) fn or_false<T: Serialize, S: Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => value.serialize(serializer),
+        None => serializer.serialize_bool(false),
+    }
+}
+
+/// What may be turned off by 0.
+pub(super) fn number_or_zero<S: Serializer>(
+    number: &Option<NonZeroU32>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u32(number.map_or(0, NonZeroU32::get))
+}
+
 pub(super) fn maybe_duration<S: Serializer>(
     time: &Option<Duration>,
     serializer: S,
@@ -166,16 +193,26 @@ pub(super) fn endpoints<S: Serializer>(
             url: String,
             weight: u16,
             priority: u8,
+            #[serde(skip_serializing_if = "str::is_empty")]
+            zone: String,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            in_flight_max: Option<NonZeroU32>,
         },
     }
     serializer.collect_seq(endpoints.iter().map(|endpoint| {
         let url = format!("http://{}", endpoint.url);
-        match (endpoint.weight, endpoint.priority) {
-            (1, 0) => Shown::Url(url),
-            (weight, priority) => Shown::Table {
+        let like_others = endpoint.weight == 1
+            && endpoint.priority == 0
+            && endpoint.zone.is_empty()
+            && endpoint.in_flight_max.is_none();
+        match like_others {
+            true => Shown::Url(url),
+            false => Shown::Table {
                 url,
-                weight,
-                priority,
+                weight: endpoint.weight,
+                priority: endpoint.priority,
+                zone: endpoint.zone.to_string(),
+                in_flight_max: endpoint.in_flight_max,
             },
         }
     }))
@@ -286,6 +323,11 @@ mod tests {
             ]
             upstream.a.endpoints = ["http://a.test", "http://[::1]:9001"]
             upstream.b = { endpoints = ["http://b.test:8080"], forwarded = "both" }
+            [upstream.c]
+            endpoints = ["http://c.test", { url = "http://d.test", zone = "z", in_flight_max = 9 }]
+            local_zone = "z"
+            slow_start = { aggression = 1.5 }
+            outliers = { consecutive = 0, success_rate = false, failure_percentage = true }
             [[route]]
             id = "x"
             host = "*.a.test"
@@ -309,6 +351,12 @@ mod tests {
         assert_eq!(shown["upstream"]["a"]["endpoints"][0], "http://a.test:80");
         assert_eq!(shown["upstream"]["a"]["forwarded"], "x-forwarded");
         assert_eq!(shown["upstream"]["b"]["forwarded"], "both");
+        let upstream = &shown["upstream"]["c"];
+        assert_eq!(upstream["endpoints"][1]["in_flight_max"], 9);
+        assert_eq!(upstream["slow_start"]["window"], "30s");
+        let outliers = &upstream["outliers"];
+        assert_eq!(outliers["success_rate"], false);
+        assert_eq!(outliers["failure_percentage"]["percent"], 85);
         let route = &shown["route"][0];
         assert_eq!(
             (&route["host"], &route["upstream"]),

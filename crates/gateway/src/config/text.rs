@@ -180,6 +180,18 @@ impl FromText for Endpoint {
     }
 }
 
+/// Where servers stand together.
+pub(super) struct Zone(pub(super) Arc<str>);
+
+impl FromText for Zone {
+    const EXPECTED: &'static str = "a name of 1 to 64 printable characters, such as \"eu-1a\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let allowed = text.bytes().all(|byte| byte.is_ascii_graphic());
+        (allowed && (1..=64).contains(&text.len())).then(|| Self(text.into()))
+    }
+}
+
 impl FromText for HostPattern {
     const EXPECTED: &'static str =
         "a host name without a port, such as \"api.example.com\" or \"*.example.com\"";

@@ -44,7 +44,7 @@ impl Decimal {
         clippy::cast_precision_loss,
         reason = "at most 10¹⁵, which a f64 holds"
     )]
-    fn get(self) -> f64 {
+    pub(super) fn get(self) -> f64 {
         self.0 as f64 / 1e6
     }
 }

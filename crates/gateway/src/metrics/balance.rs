@@ -5,7 +5,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use stanchion_lb::Health;
 
-use super::labels::EndpointLabels;
+use super::labels::{EndpointLabels, UpstreamLabels};
 use crate::balance::Balancers;
 
 /// The families of metrics of balancers; clones share.
@@ -13,6 +13,7 @@ use crate::balance::Balancers;
 pub(super) struct BalanceMetrics {
     health: Family<EndpointLabels, Gauge>,
     in_flight: Family<EndpointLabels, Gauge>,
+    panic: Family<UpstreamLabels, Gauge>,
 }
 
 impl BalanceMetrics {
@@ -27,14 +28,27 @@ impl BalanceMetrics {
             "Requests that an endpoint has now",
             self.in_flight.clone(),
         );
+        registry.register(
+            "upstream_panic",
+            "Priorities whose endpoints are all used, because too few are fit",
+            self.panic.clone(),
+        );
     }
 
     /// Takes the figures of these balancers, and forgets those of others.
     pub(super) fn read(&self, balancers: &Balancers) {
         self.health.clear();
         self.in_flight.clear();
+        self.panic.clear();
         for (upstream, balance) in balancers.all() {
-            for now in balance.balancer().snapshot().endpoints {
+            let now = balance.balancer().snapshot();
+            let labels = UpstreamLabels {
+                upstream: upstream.to_string(),
+            };
+            let panics = now.levels.iter().filter(|level| level.panic).count();
+            let panic = self.panic.get_or_create(&labels);
+            panic.set(i64::try_from(panics).unwrap_or(i64::MAX));
+            for now in now.endpoints {
                 let labels = EndpointLabels {
                     upstream: upstream.to_string(),
                     endpoint: now.id.as_str().to_owned(),

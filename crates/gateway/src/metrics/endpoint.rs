@@ -23,6 +23,9 @@ pub(crate) struct EndpointSeries {
     opened: Counter,
     open: Gauge,
     pub(crate) requests: Counter,
+    /// By outlier detection.
+    pub(crate) ejected: Counter,
+    pub(crate) ejections_skipped: Counter,
 }
 
 /// What the counters of one endpoint say.
@@ -51,6 +54,8 @@ impl EndpointMetrics {
                     .get_or_create_owned(&labels),
                 open: metrics.upstream_connections.get_or_create_owned(&labels),
                 requests: metrics.upstream_requests.get_or_create_owned(&labels),
+                ejected: metrics.ejections.get_or_create_owned(&labels),
+                ejections_skipped: metrics.ejections_skipped.get_or_create_owned(&labels),
                 metrics: metrics.clone(),
                 labels,
             }
@@ -119,6 +124,8 @@ impl Drop for EndpointSeries {
             metrics.upstream_connections_opened.remove(labels);
             metrics.upstream_connections.remove(labels);
             metrics.upstream_requests.remove(labels);
+            metrics.ejections.remove(labels);
+            metrics.ejections_skipped.remove(labels);
         });
     }
 }

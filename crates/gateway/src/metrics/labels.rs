@@ -25,6 +25,11 @@ pub(super) struct LimitLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct UpstreamLabels {
+    pub(super) upstream: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct EndpointLabels {
     pub(super) upstream: String,
     pub(super) endpoint: String,

@@ -90,7 +90,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::reload::Event;
+    use crate::event::Event;
 
     #[test]
     fn what_was_told_to_whoever_asked_is_not_told_again() {

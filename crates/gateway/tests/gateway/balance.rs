@@ -9,7 +9,7 @@ use stanchion_gateway::{Config, Gateway};
 use crate::setup::{Origin, Setup, Then, admin, client, dead_url, eventually, metric, ok, start};
 use crate::wire::Wire;
 
-fn by(upstream: &'static str) -> Setup {
+pub(crate) fn by(upstream: &'static str) -> Setup {
     Setup {
         upstream,
         ..Setup::default()
@@ -17,7 +17,7 @@ fn by(upstream: &'static str) -> Setup {
 }
 
 /// The configuration in which the servers have these attributes.
-fn with(setup: &Setup, servers: &[(&Origin, &str)]) -> String {
+pub(crate) fn with(setup: &Setup, servers: &[(&Origin, &str)]) -> String {
     let urls: Vec<String> = servers.iter().map(|(origin, _)| origin.url()).collect();
     let mut text = setup.text(&urls);
     for (url, (_, attributes)) in urls.iter().zip(servers) {
@@ -27,19 +27,19 @@ fn with(setup: &Setup, servers: &[(&Origin, &str)]) -> String {
     text
 }
 
-fn post(gateway: &Gateway, target: &str) -> (u16, Value) {
+pub(crate) fn post(gateway: &Gateway, target: &str) -> (u16, Value) {
     let mut wire = Wire::connect(gateway.admin_address());
     wire.ask("POST", target, &["host: localhost"]);
     let reply = wire.reply();
     (reply.status, serde_json::from_slice(&reply.body).unwrap())
 }
 
-fn id(origin: &Origin) -> String {
+pub(crate) fn id(origin: &Origin) -> String {
     origin.url().trim_start_matches("http://").to_owned()
 }
 
 /// What the admin port says of an endpoint.
-fn shown(gateway: &Gateway, origin: &Origin) -> Value {
+pub(crate) fn shown(gateway: &Gateway, origin: &Origin) -> Value {
     let (status, body) = admin(gateway, "/endpoints");
     assert_eq!(status, 200, "{body}");
     let body: Value = serde_json::from_str(&body).unwrap();
@@ -48,7 +48,7 @@ fn shown(gateway: &Gateway, origin: &Origin) -> Value {
     found.expect("an endpoint of that id").clone()
 }
 
-fn set(gateway: &Gateway, origin: &Origin, state: &str) -> (u16, Value) {
+pub(crate) fn set(gateway: &Gateway, origin: &Origin, state: &str) -> (u16, Value) {
     let id = id(origin);
     let target = format!("/endpoints/set?upstream=main&endpoint={id}&state={state}");
     post(gateway, &target)
@@ -193,6 +193,31 @@ fn what_cannot_be_changed_is_told() {
     assert_eq!(post(&gateway, target).0, 404);
     assert_eq!(post(&gateway, "/endpoints/set?upstream=main").0, 400);
     assert_eq!(admin(&gateway, "/endpoints/set").0, 405);
+    gateway.shutdown();
+}
+
+#[test]
+fn a_full_endpoint_is_passed_over_and_if_all_are_the_client_is_told() {
+    let (busy, go) = halting();
+    let text = with(&Setup::default(), &[(&busy, "in_flight_max = 1")]);
+    let gateway = start(&text);
+    let (mut waiting, mut other) = (client(&gateway), client(&gateway));
+    waiting.ask("GET", "/", &["host: a.test"]);
+    waiting.head().unwrap();
+    let refused = other.get("/", &[]);
+    assert_eq!(refused.status, 503);
+    let detail = &refused.problem()["detail"];
+    assert_eq!(
+        detail,
+        "every server has as many requests as it may, try again later"
+    );
+    go.send(()).unwrap();
+    eventually("the body has ended", || {
+        shown(&gateway, &busy)["in_flight"] == 0
+    });
+    other.ask("GET", "/", &["host: a.test"]);
+    assert!(other.head().unwrap().first.contains("200"));
+    drop(go);
     gateway.shutdown();
 }
 

@@ -18,6 +18,7 @@ mod h2_floods;
 mod h2_in;
 mod h2_messages;
 mod h2_out;
+mod health;
 mod limit_store;
 mod limit_tiers;
 mod limits;

@@ -321,8 +321,33 @@ fn the_example_tells_the_defaults() {
         "lease",
         "breaker",
         "throttle",
+        "local_zone",
+        "slow_start",
+        "outliers",
     ];
     assert_eq!(read(&uncommented(&without)), read(EXAMPLE));
+}
+
+/// What stands in a table that is not there by default.
+#[test]
+fn the_tables_of_the_example_tell_their_defaults() {
+    for table in ["slow_start", "outliers"] {
+        let mut lines = EXAMPLE.lines();
+        let line = lines.find_map(|line| {
+            let line = line.strip_prefix("# ")?;
+            line.starts_with(&format!("{table} = {{")).then_some(line)
+        });
+        let line = line.unwrap_or_else(|| panic!("there is {table}"));
+        let read = |upstream: &str| {
+            let text = SOUND.replace(
+                "[upstream.users]\n",
+                &format!("[upstream.users]\n{upstream}\n"),
+            );
+            format!("{:?}", Config::from_toml(&text).unwrap())
+        };
+        assert_eq!(read(line), read(&format!("{table} = {{}}")));
+        assert_ne!(read(line), read(""));
+    }
 }
 
 #[test]

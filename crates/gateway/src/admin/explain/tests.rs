@@ -210,7 +210,7 @@ fn breakers_are_told_where_they_stand() {
     let told = ask(
         r#"
         listen.address = "127.0.0.1:8080"
-        upstream.a = { endpoints = ["http://a.test"], breaker = {} }
+        upstream.a = { endpoints = ["http://a.test"], breaker = {}, outliers = {} }
         route = [{ id = "all", upstream = "a", breaker = {} }]
         "#,
         "url=/",
@@ -220,7 +220,8 @@ fn breakers_are_told_where_they_stand() {
     let place = names.iter().position(|name| *name == Some("breaker"));
     assert!(place < names.iter().position(|name| *name == Some("fields")));
     let upstream = steps.last().unwrap();
-    let expected = "sends to a.test:80 in turn, past those whose breaker is open";
+    let expected = "sends to a.test:80 in turn, past those that fail more than they should, \
+                    past those whose breaker is open";
     assert_eq!(upstream["does"], expected);
 }
 

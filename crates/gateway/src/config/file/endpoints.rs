@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
@@ -22,6 +23,8 @@ struct EndpointTable {
     url: text::Text<text::Endpoint>,
     weight: Option<Spanned<usize>>,
     priority: Option<Spanned<usize>>,
+    zone: Option<text::Text<text::Zone>>,
+    in_flight_max: Option<Spanned<usize>>,
 }
 
 impl<'de> Deserialize<'de> for EndpointEntry {
@@ -38,7 +41,8 @@ impl<'de> Visitor<'de> for EntryVisitor {
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}, or a table with a `url`, and perhaps a `weight` and a `priority`",
+            "{}, or a table with a `url`, and perhaps a `weight`, a `priority`, a `zone` and an \
+             `in_flight_max`",
             text::Endpoint::EXPECTED
         )
     }
@@ -49,6 +53,8 @@ impl<'de> Visitor<'de> for EntryVisitor {
             url,
             weight: None,
             priority: None,
+            zone: None,
+            in_flight_max: None,
         }))
     }
 
@@ -82,6 +88,10 @@ impl Reader<'_> {
                 url,
                 weight: u16::try_from(weight).unwrap_or(u16::MAX),
                 priority: u8::try_from(priority).unwrap_or(u8::MAX),
+                zone: table.zone.map_or_else(Arc::default, |zone| zone.0.0),
+                in_flight_max: table
+                    .in_flight_max
+                    .map(|max| self.at_least_one(Some(max), 1)),
             }
         };
         entries.into_iter().map(endpoint).collect()

@@ -31,7 +31,7 @@ impl Reader<'_> {
         })
     }
 
-    fn decimal(
+    pub(super) fn decimal(
         &mut self,
         given: Option<Spanned<f64>>,
         default: f64,
