@@ -9,7 +9,7 @@ use tokio::io::AsyncWrite;
 /// The most that is copied to be written in one piece, in bytes.
 const SMALL: usize = 1024;
 
-/// Writes as much of the pieces as there is room for.
+/// Writes as much of the pieces as there is room for; `scratch` is kept for the next write.
 ///
 /// A call for several pieces costs the kernel more than one for one, by more than it takes to copy a
 /// head and a small body.
@@ -17,22 +17,20 @@ pub(crate) fn poll_write<W: AsyncWrite + Unpin>(
     stream: &mut W,
     cx: &mut Context<'_>,
     pieces: &[IoSlice<'_>],
+    scratch: &mut Vec<u8>,
 ) -> Poll<io::Result<usize>> {
     let stream = Pin::new(stream);
     if let [piece] = pieces {
         return stream.poll_write(cx, piece);
     }
-    let len = pieces.iter().map(|piece| piece.len()).sum();
-    if len > SMALL {
+    if pieces.iter().map(|piece| piece.len()).sum::<usize>() > SMALL {
         return stream.poll_write_vectored(cx, pieces);
     }
-    let mut all = [0; SMALL];
-    let mut end = 0;
+    scratch.clear();
     for piece in pieces {
-        all[end..end + piece.len()].copy_from_slice(piece);
-        end += piece.len();
+        scratch.extend_from_slice(piece);
     }
-    stream.poll_write(cx, &all[..len])
+    stream.poll_write(cx, scratch)
 }
 
 #[cfg(test)]
@@ -51,7 +49,8 @@ mod tests {
             let mut written = Vec::new();
             let slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
             let mut cx = Context::from_waker(Waker::noop());
-            let wrote = poll_write(&mut written, &mut cx, &slices);
+            let mut scratch = b"of before".to_vec();
+            let wrote = poll_write(&mut written, &mut cx, &slices, &mut scratch);
             prop_assert!(matches!(wrote, Poll::Ready(Ok(len)) if len == written.len()));
             let all = pieces.concat();
             prop_assert!(all.starts_with(&written));

@@ -4,6 +4,7 @@
 mod access_log;
 mod admin;
 mod balance;
+mod bell;
 mod body_limit;
 mod breaker;
 mod build_error;

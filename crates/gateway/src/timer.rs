@@ -3,10 +3,12 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use stanchion_core::{Clock, Instant, Sleep};
+
+use crate::bell::Bell;
 
 /// What `future` gives, or `None` if it takes longer than `limit`.
 pub(crate) async fn within<F: Future>(
@@ -34,10 +36,10 @@ pub(crate) struct LazyTimer {
     set: Option<Set>,
 }
 
-/// A timer that runs, and the task that it wakes.
+/// A timer that runs.
 struct Set {
     sleep: Pin<Box<Sleep>>,
-    waker: Waker,
+    bell: Bell,
 }
 
 impl LazyTimer {
@@ -63,12 +65,10 @@ impl LazyTimer {
 
     /// Ready once the clock reads `deadline`, which may be another one in each poll.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        let now = self.clock.now();
-        if let Some(set) = &self.set {
-            let runs = now < set.sleep.deadline() && set.sleep.deadline() <= deadline;
-            if runs && set.waker.will_wake(cx.waker()) {
-                return Poll::Pending;
-            }
+        let set = self.set.as_ref();
+        let runs = |set: &Set| set.sleep.deadline() <= deadline && set.bell.is_silent(cx);
+        if set.is_some_and(runs) {
+            return Poll::Pending;
         }
         self.set(cx, deadline)
     }
@@ -76,9 +76,9 @@ impl LazyTimer {
     fn set(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         loop {
             let mut sleep = Box::pin(self.clock.sleep_until(deadline));
-            let fired = sleep.as_mut().poll(cx);
-            let waker = cx.waker().clone();
-            self.set = fired.is_pending().then_some(Set { sleep, waker });
+            let mut bell = Bell::default();
+            let fired = bell.poll(cx, |cx| sleep.as_mut().poll(cx));
+            self.set = fired.is_pending().then_some(Set { sleep, bell });
             ready!(fired);
             if self.clock.now() >= deadline {
                 return Poll::Ready(());
@@ -143,7 +143,7 @@ impl fmt::Debug for LazyTimer {
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::task::Wake;
+    use std::task::{Wake, Waker};
 
     use super::*;
 

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use super::activity::{Activity, InputState, Phase};
 use super::h2::Frames;
 use super::input::{End, Input, Protocol, Refused};
+use crate::bell::OnBell;
 use crate::config::Listen;
 use crate::gathered;
 use crate::guard::Refusal;
@@ -37,7 +38,7 @@ const HEAD_TIMEOUT: Refusal = Refusal {
 /// or for the client to take what is written. Bodies keep their own time.
 #[derive(Debug)]
 pub(super) struct ClientIo {
-    stream: TcpStream,
+    stream: OnBell<TcpStream>,
     input: Input,
     activity: Arc<Activity>,
     header_timeout: Duration,
@@ -46,6 +47,8 @@ pub(super) struct ClientIo {
     read_timer: LazyTimer,
     write_timer: LazyTimer,
     blocked_since: Option<Instant>,
+    /// Where small pieces are put together: 1 KiB at most.
+    scratch: Vec<u8>,
     /// Read since the task was last suspended, of HTTP/2.
     read_in_turn: usize,
     /// Of HTTP/2, once something came in.
@@ -56,7 +59,7 @@ impl ClientIo {
     pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, listen: &Listen) -> Self {
         let clock = activity.clock();
         Self {
-            stream,
+            stream: OnBell::new(stream),
             input: Input::new(listen.heads),
             header_timeout: listen.header_timeout,
             idle_timeout: listen.idle_timeout,
@@ -64,6 +67,7 @@ impl ClientIo {
             read_timer: LazyTimer::new(clock.clone()),
             write_timer: LazyTimer::new(clock.clone()),
             blocked_since: None,
+            scratch: Vec::new(),
             read_in_turn: 0,
             frames: None,
             activity,
@@ -264,7 +268,10 @@ impl AsyncWrite for ClientIo {
         if self.activity.input() == InputState::Broken {
             return Poll::Ready(Err(broken()));
         }
-        let written = gathered::poll_write(&mut self.stream, cx, bufs);
+        let Self {
+            stream, scratch, ..
+        } = &mut *self;
+        let written = gathered::poll_write(stream, cx, bufs, scratch);
         self.wait_for_write(cx, written)
     }
 

@@ -9,7 +9,7 @@ use stanchion_core::{Clock, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::gathered;
+use crate::bell::OnBell;
 use crate::timer::LazyTimer;
 
 /// Whether a request is under way on a connection. One task writes it and the connection's task
@@ -52,7 +52,7 @@ impl Patience {
 /// of a response came, and none of the request could be written.
 #[derive(Debug)]
 pub(super) struct UpstreamIo {
-    stream: TcpStream,
+    stream: OnBell<TcpStream>,
     in_use: InUse,
     patience: Patience,
     waiting_since: Option<Instant>,
@@ -63,7 +63,7 @@ impl UpstreamIo {
     pub(super) fn new(stream: TcpStream, patience: Patience, clock: &Clock) -> (Self, InUse) {
         let in_use = InUse::default();
         let io = Self {
-            stream,
+            stream: OnBell::new(stream),
             in_use: in_use.clone(),
             patience,
             waiting_since: None,
@@ -110,17 +110,10 @@ impl AsyncWrite for UpstreamIo {
         self.wrote(written)
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = gathered::poll_write(&mut self.stream, cx, bufs);
-        self.wrote(written)
-    }
-
+    /// No: few requests have a body, and without one there are no pieces to keep apart, which costs
+    /// hyper more than it takes to copy a small body behind its head.
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        false
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
