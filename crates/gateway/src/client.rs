@@ -28,18 +28,19 @@ impl Clients {
 
     /// The client of a request: the peer, or the address that the farthest trusted proxy saw.
     pub(crate) fn find(&self, peer: &Peer, headers: &HeaderMap) -> Client {
+        if !peer.trusted {
+            return peer.client;
+        }
         let mut client = peer.address;
-        if peer.trusted {
-            let fields = headers.get_all("x-forwarded-for").into_iter();
-            // Nearest proxy first: what one appended stands after the last comma.
-            let entries = fields
-                .rev()
-                .flat_map(|field| field.as_bytes().rsplit(|b| *b == b','));
-            for entry in entries {
-                match address(entry) {
-                    Some(address) if self.trusts(client) => client = address,
-                    _ => break,
-                }
+        let fields = headers.get_all("x-forwarded-for").into_iter();
+        // Nearest proxy first: what one appended stands after the last comma.
+        let entries = fields
+            .rev()
+            .flat_map(|field| field.as_bytes().rsplit(|b| *b == b','));
+        for entry in entries {
+            match address(entry) {
+                Some(address) if self.trusts(client) => client = address,
+                _ => break,
             }
         }
         Client::new(client)
@@ -57,6 +58,7 @@ impl Peer {
         let text = address.to_string();
         Self {
             address,
+            client: Client::new(address),
             text: HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("unknown")),
             trusted: false,
         }

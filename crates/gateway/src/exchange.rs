@@ -46,6 +46,8 @@ pub(crate) struct Origin {
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) address: IpAddr,
+    /// The peer as a client, which it is unless it tells of another.
+    pub(crate) client: Client,
     /// The address as a field's value, made once for each connection.
     pub(crate) text: HeaderValue,
     /// Whether what it says of its own clients is believed.

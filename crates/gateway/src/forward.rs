@@ -144,9 +144,8 @@ mod tests {
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
         let peer = Peer {
-            address: "192.0.2.1".parse().unwrap(),
-            text: HeaderValue::from_static("192.0.2.1"),
             trusted,
+            ..Peer::new("192.0.2.1:1".parse().unwrap())
         };
         tell_peer(&mut headers, peer, forwarded);
         headers

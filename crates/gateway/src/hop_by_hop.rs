@@ -11,15 +11,15 @@ use http_body::Frame;
 pub(crate) fn strip(headers: &mut HeaderMap) {
     // Most messages have one such field or none, and looking each up by name would cost more than
     // all else that is done to a message.
-    let mut ending = headers.keys().filter(|name| ends_here(name));
-    let (Some(first), second) = (ending.next(), ending.next()) else {
+    let mut ending = headers.iter().filter(|(name, _)| ends_here(name));
+    let (Some((first, value)), second) = (ending.next(), ending.next()) else {
         return;
     };
-    let first = first.clone();
-    if second.is_none() && first == header::CONNECTION && names_none(headers) {
-        headers.remove(first);
+    if second.is_none() && *first == header::CONNECTION && names_none(value) {
+        headers.remove(header::CONNECTION);
         return;
     }
+    let first = first.clone();
     let trailers = lists(headers, &header::TE, "trailers");
     strip_named(headers);
     headers.remove(first);
@@ -32,30 +32,31 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
 }
 
 /// Whether `Connection` says no more than whether the connection is kept.
-fn names_none(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(header::CONNECTION).iter();
-    values.all(|value| {
-        let value = value.as_bytes();
-        value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
-    })
+fn names_none(connection: &HeaderValue) -> bool {
+    let value = connection.as_bytes();
+    value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
 }
 
 /// Whether a field ends at the next hop whatever `Connection` names.
 pub(crate) fn ends_here(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "proxy-authentication-info"
-            | "te"
-            | "transfer-encoding"
-            | "upgrade"
-            // Belongs to an upgrade that is not passed on.
-            | "http2-settings"
-    )
+    let name = name.as_str();
+    // By the first letter, which most names do not have in common with any of them.
+    match name.as_bytes().first() {
+        Some(b'c') => name == "connection",
+        Some(b'k') => name == "keep-alive",
+        Some(b'p') => matches!(
+            name,
+            "proxy-connection"
+                | "proxy-authenticate"
+                | "proxy-authorization"
+                | "proxy-authentication-info"
+        ),
+        Some(b't') => matches!(name, "te" | "transfer-encoding"),
+        Some(b'u') => name == "upgrade",
+        // Belongs to an upgrade that is not passed on.
+        Some(b'h') => name == "http2-settings",
+        _ => false,
+    }
 }
 
 /// Drops from trailers what ends here, and what has no business in them: a server might read them

@@ -26,6 +26,8 @@ const LEN_MAX: usize = 128;
 #[derive(Debug)]
 pub(crate) struct Ids {
     prefix: u64,
+    /// The digits of `prefix`.
+    digits: [u8; 16],
     count: AtomicU64,
     texts: Texts,
 }
@@ -33,8 +35,12 @@ pub(crate) struct Ids {
 impl Ids {
     pub(crate) fn new() -> Self {
         let random = || RandomState::new().hash_one(0_u64);
+        let prefix = random();
+        let mut digits = [0; 16];
+        write_hex(prefix, &mut digits);
         Self {
-            prefix: random(),
+            prefix,
+            digits,
             count: AtomicU64::new(random()),
             texts: Texts::default(),
         }
@@ -46,11 +52,16 @@ impl Ids {
         (self.prefix, scattered(count))
     }
 
+    /// The hexadecimal digits of the bits that all ids have in common.
+    pub(crate) fn prefix_digits(&self) -> &[u8; 16] {
+        &self.digits
+    }
+
     /// An id of 32 hexadecimal digits.
     pub(crate) fn next(&self) -> HeaderValue {
-        let (high, low) = self.next_bits();
+        let (_, low) = self.next_bits();
         let mut text = [0; 32];
-        write_hex(high, &mut text[..16]);
+        text[..16].copy_from_slice(self.prefix_digits());
         write_hex(low, &mut text[16..]);
         let id = self.texts.value(&text);
         id.unwrap_or(HeaderValue::from_static("unknown"))
@@ -80,14 +91,24 @@ impl Texts {
     }
 }
 
-/// Fills `out` with hexadecimal digits.
-pub(crate) fn write_hex(mut bits: u64, out: &mut [u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for digit in out.iter_mut().rev() {
-        *digit = DIGITS[(bits & 15) as usize];
-        bits >>= 4;
+/// Fills 16 bytes with hexadecimal digits.
+pub(crate) fn write_hex(bits: u64, out: &mut [u8]) {
+    for (pair, byte) in out.chunks_exact_mut(2).zip(bits.to_be_bytes()) {
+        pair.copy_from_slice(&PAIRS[usize::from(byte)]);
     }
 }
+
+/// The two digits of each byte.
+const PAIRS: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 /// A bijection, so that different counts stay different.
 ///

@@ -54,10 +54,14 @@ impl Traces {
     /// and a `tracestate` is dropped, which belongs to another.
     pub(crate) fn follow(&self, request: &mut Request) {
         let headers = request.headers_mut();
-        let trace = given(headers).or_else(|| {
+        // Two names to look for, and mostly neither is there.
+        let any = headers
+            .keys()
+            .any(|name| name.as_str().starts_with("trace"));
+        let trace = any.then(|| given(headers)).flatten().or_else(|| {
             let (trace, parent) = self.begin()?;
             headers.insert(PARENT, parent);
-            if fields::has(headers, &STATE) {
+            if any {
                 headers.remove(STATE);
             }
             Some(trace)
@@ -72,7 +76,7 @@ impl Traces {
         let trace = NonZeroU128::new(bits).unwrap_or(NonZeroU128::MIN);
         let span = self.ids.next_bits().1.max(1);
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        write_hex(high, &mut text[3..19]);
+        text[3..19].copy_from_slice(self.ids.prefix_digits());
         write_hex(low.max(u64::from(bits == 0)), &mut text[19..35]);
         write_hex(span, &mut text[36..52]);
         // The id decides, so that whoever samples by it as well comes to the same.
@@ -87,9 +91,6 @@ impl Traces {
 
 /// The trace that a request says it belongs to.
 fn given(headers: &HeaderMap) -> Option<TraceId> {
-    if !fields::has(headers, &PARENT) {
-        return None;
-    }
     match fields::find(headers, &PARENT) {
         Found::One(parent) => parse(parent.as_bytes()),
         Found::None | Found::Several => None,

@@ -92,11 +92,17 @@ fn normalise_path<B>(request: &mut Request<B>, encoded_slash: EncodedSlash) -> R
 /// The host of a request that was taken in, without its port.
 pub(crate) fn host<B>(request: &Request<B>) -> &str {
     let host = request.headers().get(header::HOST);
-    let host = host.and_then(|host| host.to_str().ok()).unwrap_or("");
-    match host.rfind(':') {
+    let (name, _) = divided(host.map_or(b"", HeaderValue::as_bytes));
+    // It is ASCII, or it would not have been taken in.
+    std::str::from_utf8(name).unwrap_or_default()
+}
+
+/// A name or an address, and what stands behind the colon.
+fn divided(host: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memrchr(b':', host) {
         // A colon within brackets belongs to an IPv6 address.
-        Some(colon) if !host[colon..].contains(']') => &host[..colon],
-        _ => host,
+        Some(colon) if !host[colon..].contains(&b']') => (&host[..colon], &host[colon + 1..]),
+        _ => (host, b""),
     }
 }
 
@@ -123,10 +129,7 @@ const IN_NAME: [bool; 256] = {
 
 /// A name or an address, and perhaps a port.
 fn is_host(host: &[u8]) -> bool {
-    let (name, port) = match host.iter().rposition(|byte| *byte == b':') {
-        Some(colon) if !host[colon..].contains(&b']') => (&host[..colon], &host[colon + 1..]),
-        _ => (host, &b""[..]),
-    };
+    let (name, port) = divided(host);
     let in_name = |byte: &u8| IN_NAME[usize::from(*byte)];
     let in_address = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
     let named = match name {

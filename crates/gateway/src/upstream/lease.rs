@@ -1,7 +1,12 @@
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use http::StatusCode;
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use pin_project_lite::pin_project;
 
 use super::failure::Failure;
 use super::framing;
@@ -41,29 +46,14 @@ impl Lease {
     /// Dropping the future closes the connection: half a request cannot be taken back.
     pub(super) fn send(mut self, request: Request) -> impl Future<Output = Sent> {
         // Handed over at once, so that the future holds it no second time.
-        let sent = match &mut self.connection {
-            Some((sender, _)) => Ok(sender.try_send_request(request)),
-            None => Err(request),
-        };
-        async move {
-            let sent = match sent {
-                Ok(sent) => sent,
-                Err(request) => return Sent::Unsent(request),
-            };
-            match sent.await {
-                // No upgrade is passed on, so none was asked for.
-                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                    Sent::Failed(Failure::Invalid)
-                }
-                Ok(response) if !framing::is_sound(response.headers()) => {
-                    Sent::Failed(Failure::Invalid)
-                }
-                Ok(response) => Sent::Answered(response, self),
-                Err(mut error) => match error.take_message() {
-                    Some(request) => Sent::Unsent(request),
-                    None => Sent::Failed(Failure::of(error.error())),
-                },
-            }
+        match &mut self.connection {
+            Some((sender, _)) => Answer::Due {
+                answer: sender.try_send_request(request),
+                lease: Some(self),
+            },
+            None => Answer::Unsent {
+                request: Some(request),
+            },
         }
     }
 
@@ -92,6 +82,53 @@ impl Lease {
                 self.pool.give_back(sender, in_use);
             }
         });
+    }
+}
+
+pin_project! {
+    /// What [`Lease::send`] returns: by hand, since an `async` block moves what it waits for, and what
+    /// comes of it, once more than there is need.
+    #[project = AnswerProjection]
+    enum Answer<F> {
+        Due {
+            #[pin]
+            answer: F,
+            lease: Option<Lease>,
+        },
+        Unsent { request: Option<Request> },
+    }
+}
+
+impl<F> Future for Answer<F>
+where
+    F: Future<Output = Result<http::Response<Incoming>, TrySendError<Request>>>,
+{
+    type Output = Sent;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent> {
+        let (answer, lease) = match self.project() {
+            AnswerProjection::Due { answer, lease } => (ready!(answer.poll(cx)), lease.take()),
+            AnswerProjection::Unsent { request } => {
+                let request = request.take().expect("polled after completion");
+                return Poll::Ready(Sent::Unsent(request));
+            }
+        };
+        let response = match answer {
+            Ok(response) => response,
+            Err(mut error) => {
+                return Poll::Ready(match error.take_message() {
+                    Some(request) => Sent::Unsent(request),
+                    None => Sent::Failed(Failure::of(error.error())),
+                });
+            }
+        };
+        // No upgrade is passed on, so none was asked for.
+        let sound = response.status() != StatusCode::SWITCHING_PROTOCOLS
+            && framing::is_sound(response.headers());
+        Poll::Ready(match lease {
+            Some(lease) if sound => Sent::Answered(response, lease),
+            _ => Sent::Failed(Failure::Invalid),
+        })
     }
 }
 
