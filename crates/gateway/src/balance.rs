@@ -16,6 +16,7 @@ use stanchion_lb::policy::{
 use stanchion_lb::{Balancer, Endpoint, Locality, Mark, PickContext, Picked, Unavailable};
 
 use crate::build_error::BuildError;
+use crate::check::Check;
 use crate::config::{self, Balancing, Config, Policy};
 use crate::problem::Problem;
 pub(crate) use hearing::Hearing;
@@ -32,6 +33,7 @@ struct Standing {
     /// Of these two, what is another one than before is to be put in force.
     is_new: IsNew,
     balance: Balance,
+    check: Option<Check>,
     servers: Vec<Arc<Server>>,
     /// Of the servers as configured, in the same order.
     endpoints: Vec<config::Endpoint>,
@@ -50,6 +52,8 @@ struct IsNew {
 pub(crate) struct Balance {
     balancer: Balancer<Arc<Server>>,
     clock: Clock,
+    /// Of this one and its clones.
+    identity: Arc<()>,
 }
 
 /// A server that is picked.
@@ -100,12 +104,16 @@ pub(crate) type Pick = Picked<Arc<Server>>;
 impl Balancers {
     /// The balancers of a configuration. Those of upstreams that there were `before` go on; they
     /// learn of it when it is [put in force](Self::put_in_force).
+    ///
+    /// # Errors
+    ///
+    /// If a number is out of its range, which of a configuration none is.
     pub(crate) fn new(
         config: &Config,
         clock: &Clock,
         hearing: &Hearing,
         before: Option<&Self>,
-    ) -> Self {
+    ) -> Result<Self, BuildError> {
         let upstreams = config.upstreams.iter();
         let standing = upstreams.map(|upstream| {
             let known = before.into_iter().flat_map(|before| &before.0);
@@ -114,7 +122,7 @@ impl Balancers {
                 .find(|known| known.upstream == upstream.name);
             Standing::new(upstream, clock, hearing, kept)
         });
-        Self(standing.collect())
+        standing.collect::<Result<_, _>>().map(Self)
     }
 
     /// Has the balancers pick by this configuration.
@@ -140,6 +148,28 @@ impl Balancers {
         found.map(|standing| &standing.balance)
     }
 
+    /// Picks a server again whose breaker somebody has set by hand.
+    pub(crate) fn release(&self, upstream: &str, endpoint: &str) {
+        let standing = self.0.iter().find(|known| *known.upstream == *upstream);
+        let Some(standing) = standing else { return };
+        let server = standing
+            .servers
+            .iter()
+            .find(|known| *known.name == *endpoint);
+        if let Some(server) = server {
+            standing.balance.release(server);
+        }
+    }
+
+    /// All upstreams with their balancers and checks.
+    pub(crate) fn checked(&self) -> impl Iterator<Item = (&Arc<str>, &Balance, Option<&Check>)> {
+        let all = self.0.iter();
+        all.map(|standing| {
+            let check = standing.check.as_ref();
+            (&standing.upstream, &standing.balance, check)
+        })
+    }
+
     /// All upstreams with their balancers.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&Arc<str>, &Balance)> {
         let all = self.0.iter();
@@ -153,7 +183,7 @@ impl Standing {
         clock: &Clock,
         hearing: &Hearing,
         kept: Option<&Self>,
-    ) -> Self {
+    ) -> Result<Self, BuildError> {
         let mut next = kept.map_or(0, |kept| kept.next);
         let known: HashMap<&str, &Arc<Server>> = kept.map_or_else(HashMap::new, |kept| {
             let servers = kept.servers.iter();
@@ -180,7 +210,8 @@ impl Standing {
             },
             |kept| kept.balance.balancer.clone(),
         );
-        Self {
+        Ok(Self {
+            check: Check::new(config).map_err(BuildError::Balancing)?,
             upstream: config.name.clone(),
             policy: config.policy,
             balancing: config.balancing.clone(),
@@ -191,11 +222,12 @@ impl Standing {
             balance: Balance {
                 balancer,
                 clock: clock.clone(),
+                identity: kept.map_or_else(Arc::default, |kept| kept.balance.identity.clone()),
             },
             servers,
             endpoints: config.endpoints.clone(),
             next,
-        }
+        })
     }
 
     fn put_in_force(&self) -> Result<(), BuildError> {
@@ -243,6 +275,11 @@ impl Balance {
         self.balancer.pick(context)
     }
 
+    /// Whether it is a clone of `other`.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.identity, &other.identity)
+    }
+
     pub(crate) fn balancer(&self) -> &Balancer<Arc<Server>> {
         &self.balancer
     }
@@ -268,8 +305,10 @@ impl Balance {
         server.held.store(false, Ordering::Release);
     }
 
-    /// The same, after somebody has set its breaker by hand.
-    pub(crate) fn release_by_name(&self, name: &str) {
-        self.balancer.mark(name, Mark::Release);
+    /// Goes by no checks any more.
+    pub(crate) fn forget_checks(&self) {
+        for endpoint in self.balancer.snapshot().endpoints {
+            self.balancer.mark(endpoint.id.as_str(), Mark::Unknown);
+        }
     }
 }

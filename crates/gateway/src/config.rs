@@ -2,6 +2,7 @@
 
 mod balancing;
 mod breaker;
+mod checks;
 mod edits;
 mod error;
 mod field;
@@ -27,6 +28,7 @@ use crate::guard;
 
 pub(crate) use balancing::Balancing;
 pub(crate) use breaker::{Breaker, BreakerWindow, Share};
+pub(crate) use checks::{Checks, HttpCheck};
 pub(crate) use edits::FieldEdits;
 pub use error::{ConfigError, Mistake, ReadError};
 pub(crate) use limit::{LIMITS_MAX, Limit, LimitBy, Outage, Redis, RedisLimit, Tier};
@@ -174,6 +176,8 @@ pub(crate) struct Upstream {
     pub(crate) policy: Policy,
     #[serde(flatten)]
     pub(crate) balancing: Balancing,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) checks: Option<Checks>,
     pub(crate) protocol: Protocol,
     pub(crate) forwarded: Telling,
     /// Requests at a time on one connection of HTTP/2.

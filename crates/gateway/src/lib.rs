@@ -8,6 +8,7 @@ mod bell;
 mod body_limit;
 mod breaker;
 mod build_error;
+mod check;
 mod client;
 mod config;
 mod connection;

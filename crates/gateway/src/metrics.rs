@@ -33,7 +33,9 @@ use endpoint::EndpointSeries;
 pub(crate) use endpoint::{EndpointCounts, EndpointMetrics};
 use histogram::AtomicHistogram;
 pub(crate) use histogram::{BOUNDS_MICROS, BUCKETS};
-use labels::{CutLabels, EndpointLabels, FailureLabels, LimitLabels, RequestLabels, RouteLabels};
+use labels::{
+    CheckLabels, CutLabels, EndpointLabels, FailureLabels, LimitLabels, RequestLabels, RouteLabels,
+};
 pub(crate) use limit::LimitMetrics;
 use limit::LimitSeries;
 use live::Live;
@@ -56,6 +58,7 @@ pub(crate) struct Metrics {
     /// The failures of an endpoint, whatever their cause; not shown, being a sum of what is.
     upstream_failed: Family<EndpointLabels, Counter>,
     ejections: Family<EndpointLabels, Counter>,
+    checks: Family<CheckLabels, Counter>,
     ejections_skipped: Family<EndpointLabels, Counter>,
     routes: Live<RouteLabels, RouteMetrics>,
     limits: Live<LimitLabels, LimitSeries>,
@@ -94,6 +97,7 @@ impl Metrics {
             upstream_connections: Family::default(),
             upstream_failed: Family::default(),
             ejections: Family::default(),
+            checks: Family::default(),
             ejections_skipped: Family::default(),
             routes: Live::default(),
             limits: Live::default(),
@@ -169,6 +173,11 @@ impl Metrics {
             "endpoint_ejections_skipped",
             "Times that it did not, because as many as may be were out",
             self.ejections_skipped.clone(),
+        );
+        registry.register(
+            "endpoint_checks",
+            "Active checks of an endpoint, by what they found",
+            self.checks.clone(),
         );
         registry.register(
             "connections",

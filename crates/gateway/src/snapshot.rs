@@ -88,7 +88,7 @@ impl Snapshot {
             clients: Clients::new(config.listen.trusted.clone()),
             limits: limits.collect::<Result<_, _>>()?,
             breakers: breakers.map_err(BuildError::Breaker)?,
-            balancers,
+            balancers: balancers?,
             #[cfg(feature = "redis")]
             stores,
             config,

@@ -1,5 +1,5 @@
 //! What balancers do by themselves, done on the admin thread: ejected servers are let in again, those
-//! that start slowly go on, and rules that go by an interval are applied.
+//! that start slowly go on, rules that go by an interval are applied, and servers are checked.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,6 +7,9 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use crate::balance::Balance;
+use crate::check::Check;
+use crate::metrics::Metrics;
 use crate::reload::{Followed, Follower};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
@@ -17,7 +20,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
     let changed = follow(&shared);
     let mut driven = HashMap::new();
     loop {
-        driven = drive(&shared.snapshot(), driven);
+        driven = drive(&shared.snapshot(), &shared.metrics, driven);
         changed.notified().await;
     }
 }
@@ -40,7 +43,9 @@ fn follow(shared: &Shared) -> Arc<Notify> {
 
 /// What runs for one upstream, until it is dropped.
 struct Driven {
+    balance: Balance,
     _upkeep: Task,
+    checking: Option<(Check, Task)>,
 }
 
 struct Task(AbortHandle);
@@ -58,11 +63,33 @@ impl Drop for Task {
 }
 
 /// What runs for the upstreams of this snapshot; of that which ran `before`, what is the same goes on.
-fn drive(snapshot: &Snapshot, mut before: HashMap<Arc<str>, Driven>) -> HashMap<Arc<str>, Driven> {
-    let upstreams = snapshot.balancers.all().map(|(name, balance)| {
-        let driven = before.remove(name).unwrap_or_else(|| Driven {
+fn drive(
+    snapshot: &Snapshot,
+    metrics: &Metrics,
+    mut before: HashMap<Arc<str>, Driven>,
+) -> HashMap<Arc<str>, Driven> {
+    let upstreams = snapshot.balancers.checked().map(|(name, balance, check)| {
+        // An upstream that went and came back is another one.
+        let known = before
+            .remove(name)
+            .filter(|known| known.balance.is(balance));
+        let mut driven = known.unwrap_or_else(|| Driven {
+            balance: balance.clone(),
             _upkeep: Task::spawn(balance.balancer().upkeep()),
+            checking: None,
         });
+        let checked = driven.checking.as_ref().map(|(check, _)| check);
+        if checked != check {
+            // Health goes on from what the other checks found.
+            driven.checking = None;
+            driven.checking = check.map(|check| {
+                let run = check.run(name, balance, metrics);
+                (check.clone(), Task::spawn(run))
+            });
+            if check.is_none() {
+                balance.forget_checks();
+            }
+        }
         (name.clone(), driven)
     });
     upstreams.collect()

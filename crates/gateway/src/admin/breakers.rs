@@ -89,10 +89,8 @@ pub(super) fn change(snapshot: &Snapshot, query: &str) -> Answer {
     match go(breaker, &state) {
         Some(Ok(())) => {
             // It may let something through again.
-            if let Place::Endpoint { upstream, endpoint } = place
-                && let Some(balance) = snapshot.balancers.by_name(upstream)
-            {
-                balance.release_by_name(endpoint);
+            if let Place::Endpoint { upstream, endpoint } = place {
+                snapshot.balancers.release(upstream, endpoint);
             }
             answer::json(&Shown::new(place, &breaker.snapshot()))
         }

@@ -124,6 +124,9 @@ pub(super) fn explain<'a>(config: &'a Config, question: Question) -> Explanation
             let upstream = &config.upstreams[route.upstream];
             let urls: Vec<&str> = upstream.endpoints.iter().map(|it| &*it.url).collect();
             let mut does = format!("sends to {} {}", urls.join(", "), upstream.policy.does());
+            if upstream.checks.is_some() {
+                does.push_str(", past those that fail their checks");
+            }
             if upstream.balancing.outliers.is_some() {
                 does.push_str(", past those that fail more than they should");
             }

@@ -298,6 +298,11 @@ mod tests {
         Config::from_toml(&text).unwrap()
     }
 
+    fn balancers(config: &Config, clock: &Clock, metrics: &Metrics) -> Balancers {
+        let hearing = Hearing::new(metrics.clone(), Arc::new(()));
+        Balancers::new(config, clock, &hearing, None).unwrap()
+    }
+
     fn report(stats: &Stats, metrics: &Metrics) -> Value {
         let about = About {
             config: ConfigInForce {
@@ -320,12 +325,7 @@ mod tests {
         let mut stats = Stats::new(
             &config,
             &Breakers::default(),
-            &Balancers::new(
-                &config,
-                &clock,
-                &Hearing::new(metrics.clone(), Arc::new(())),
-                None,
-            ),
+            &balancers(&config, &clock, &metrics),
             &metrics,
             clock.now(),
             Duration::from_secs(1_000),
@@ -407,12 +407,7 @@ mod tests {
         let mut stats = Stats::new(
             &config,
             &Breakers::default(),
-            &Balancers::new(
-                &config,
-                &clock,
-                &Hearing::new(metrics.clone(), Arc::new(())),
-                None,
-            ),
+            &balancers(&config, &clock, &metrics),
             &metrics,
             clock.now(),
             Duration::ZERO,
@@ -458,12 +453,7 @@ mod tests {
         let mut stats = Stats::new(
             &config,
             &Breakers::default(),
-            &Balancers::new(
-                &config,
-                &clock,
-                &Hearing::new(metrics.clone(), Arc::new(())),
-                None,
-            ),
+            &balancers(&config, &clock, &metrics),
             &metrics,
             clock.now(),
             Duration::ZERO,

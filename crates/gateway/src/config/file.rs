@@ -2,6 +2,7 @@
 
 mod balancing;
 mod breakers;
+mod checks;
 mod endpoints;
 mod limits;
 mod routes;
@@ -29,6 +30,7 @@ use super::{
 };
 use balancing::{OutliersTable, SlowStartTable};
 use breakers::BreakerTable;
+use checks::ChecksTable;
 use endpoints::EndpointEntry;
 use limits::{Known, RedisTable, TierTable};
 use routes::RouteTable;
@@ -103,6 +105,7 @@ struct UpstreamTable {
     zone_endpoints_min: Option<Spanned<usize>>,
     slow_start: Option<SlowStartTable>,
     outliers: Option<OutliersTable>,
+    checks: Option<ChecksTable>,
     #[serde(default)]
     protocol: Protocol,
     #[serde(default)]
@@ -265,6 +268,7 @@ impl Reader<'_> {
             endpoints,
             policy: table.policy,
             balancing,
+            checks: table.checks.map(|checks| self.checks(checks)),
             connect_timeout: self.duration(table.connect_timeout, SECOND, WAIT),
             response_timeout: self.duration(table.response_timeout, 30 * SECOND, WAIT),
             protocol: table.protocol,

@@ -109,6 +109,20 @@ pub(super) fn duration<S: Serializer>(time: &Duration, serializer: S) -> Result<
     serializer.collect_str(&format_args!("{}{unit}", millis / size))
 }
 
+pub(super) fn text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+pub(super) fn maybe_text<T: Display, S: Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}
+
 pub(super) fn maybe_name<S: Serializer>(
     name: &Option<Arc<str>>,
     serializer: S,
@@ -301,6 +315,8 @@ pub(crate) fn missing_word(missing: MissingKey) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -322,11 +338,12 @@ mod tests {
                 "sha256:8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480D7A",
             ]
             upstream.a.endpoints = ["http://a.test", "http://[::1]:9001"]
-            upstream.b = { endpoints = ["http://b.test:8080"], forwarded = "both" }
+            upstream.b = { endpoints = ["http://b.test:8080"], checks = { interval = "1s" }, forwarded = "both" }
             [upstream.c]
             endpoints = ["http://c.test", { url = "http://d.test", zone = "z", in_flight_max = 9 }]
             local_zone = "z"
             slow_start = { aggression = 1.5 }
+            checks = { path = "/up?x", status = "200-299", host = "c.test", degraded_header = "X-Ill" }
             outliers = { consecutive = 0, success_rate = false, failure_percentage = true }
             [[route]]
             id = "x"
@@ -354,6 +371,16 @@ mod tests {
         let upstream = &shown["upstream"]["c"];
         assert_eq!(upstream["endpoints"][1]["in_flight_max"], 9);
         assert_eq!(upstream["slow_start"]["window"], "30s");
+        let checks = &upstream["checks"];
+        assert_eq!(
+            (&checks["path"], &checks["status"]),
+            (&"/up?x".into(), &"200-299".into())
+        );
+        let checks = &shown["upstream"]["b"]["checks"];
+        assert_eq!(
+            (&checks["path"], &checks["timeout"]),
+            (&Value::Null, &"500ms".into())
+        );
         let outliers = &upstream["outliers"];
         assert_eq!(outliers["success_rate"], false);
         assert_eq!(outliers["failure_percentage"]["percent"], 85);

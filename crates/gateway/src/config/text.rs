@@ -3,12 +3,13 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderName;
-use http::uri::{Authority, Uri};
+use http::uri::{Authority, PathAndQuery, Uri};
+use http::{HeaderName, StatusCode};
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
@@ -189,6 +190,60 @@ impl FromText for Zone {
     fn from_text(text: &str) -> Option<Self> {
         let allowed = text.bytes().all(|byte| byte.is_ascii_graphic());
         (allowed && (1..=64).contains(&text.len())).then(|| Self(text.into()))
+    }
+}
+
+/// What is asked for in a check.
+pub(super) struct CheckPath(pub(super) PathAndQuery);
+
+impl FromText for CheckPath {
+    const EXPECTED: &'static str = "a path that begins with /, such as \"/healthz\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let path: PathAndQuery = text.parse().ok().filter(|_| text.starts_with('/'))?;
+        Some(Self(path))
+    }
+}
+
+/// Whom a check asks for.
+pub(super) struct CheckHost(pub(super) Box<str>);
+
+impl FromText for CheckHost {
+    const EXPECTED: &'static str = "a host, perhaps with a port, such as \"users.internal\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let authority: Authority = text.parse().ok()?;
+        let host = authority.host();
+        let bare = !host.is_empty() && authority.as_str().starts_with(host);
+        bare.then(|| Self(text.into()))
+    }
+}
+
+/// The statuses of good answers.
+pub(super) struct Statuses(pub(super) RangeInclusive<StatusCode>);
+
+impl FromText for Statuses {
+    const EXPECTED: &'static str =
+        "a status from 100 to 599, or two with a dash, such as \"200\" or \"200-299\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let status = |text: &str| {
+            let number: u16 = text.parse().ok().filter(|_| text.len() == 3)?;
+            (100..=599)
+                .contains(&number)
+                .then(|| StatusCode::from_u16(number).ok())?
+        };
+        let (from, to) = text.split_once('-').unwrap_or((text, text));
+        let range = status(from)?..=status(to)?;
+        (!range.is_empty()).then_some(Self(range))
+    }
+}
+
+impl FromText for HeaderName {
+    const EXPECTED: &'static str = "the name of a field, such as \"x-degraded\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
     }
 }
 
@@ -463,6 +518,43 @@ mod tests {
         );
         for text in ["", "*", "*.", "a.*.com", "a.test:80", "u@a.test", "a/b"] {
             assert_eq!(HostPattern::from_text(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn good_answers_are_one_status_or_some() {
+        let range = |text: &str| {
+            let Statuses(range) = Statuses::from_text(text)?;
+            Some((range.start().as_u16(), range.end().as_u16()))
+        };
+        assert_eq!(range("200"), Some((200, 200)));
+        assert_eq!(range("200-399"), Some((200, 399)));
+        for text in [
+            "",
+            "20",
+            "2000",
+            "299-200",
+            "200-",
+            "-200",
+            "200-299-300",
+            "600",
+            "+20",
+        ] {
+            assert_eq!(range(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn whom_a_check_asks_for_is_a_host() {
+        for text in ["a.test", "a.test:80", "[::1]:80"] {
+            assert!(CheckHost::from_text(text).is_some(), "{text}");
+        }
+        for text in ["", "u@a.test", "a.test/x", "a b", ":80"] {
+            assert!(CheckHost::from_text(text).is_none(), "{text}");
+        }
+        assert!(CheckPath::from_text("/up?deep=1").is_some());
+        for text in ["", "up", "http://a.test/up", "/a b", "*"] {
+            assert!(CheckPath::from_text(text).is_none(), "{text}");
         }
     }
 

@@ -7,7 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::Metrics;
-use super::labels::{EndpointLabels, FailureLabels};
+use super::labels::{CheckLabels, EndpointLabels, FailureLabels};
 
 /// The counters of one endpoint; clones share. The series go with the last of them.
 #[derive(Clone, Debug)]
@@ -86,6 +86,12 @@ impl EndpointMetrics {
         }
     }
 
+    /// Counts an active check. It looks the counter up: checks are rare.
+    pub(crate) fn checked(&self, result: &'static str) {
+        let labels = check(&self.labels, result);
+        self.metrics.checks.get_or_create_owned(&labels).inc();
+    }
+
     pub(crate) fn counts(&self) -> EndpointCounts {
         EndpointCounts {
             requests: self.requests.get(),
@@ -100,6 +106,17 @@ fn failure(labels: &EndpointLabels, cause: &'static str) -> FailureLabels {
         upstream: labels.upstream.clone(),
         endpoint: labels.endpoint.clone(),
         cause,
+    }
+}
+
+/// What an active check may find.
+const RESULTS: [&str; 3] = ["passed", "degraded", "failed"];
+
+fn check(labels: &EndpointLabels, result: &'static str) -> CheckLabels {
+    CheckLabels {
+        upstream: labels.upstream.clone(),
+        endpoint: labels.endpoint.clone(),
+        result,
     }
 }
 
@@ -125,6 +142,9 @@ impl Drop for EndpointSeries {
             metrics.upstream_connections.remove(labels);
             metrics.upstream_requests.remove(labels);
             metrics.ejections.remove(labels);
+            for result in RESULTS {
+                metrics.checks.remove(&check(labels, result));
+            }
             metrics.ejections_skipped.remove(labels);
         });
     }

@@ -43,6 +43,13 @@ pub(super) struct FailureLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct CheckLabels {
+    pub(super) upstream: String,
+    pub(super) endpoint: String,
+    pub(super) result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct BreakerLabels {
     pub(super) kind: &'static str,
     pub(super) name: String,

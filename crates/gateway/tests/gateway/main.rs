@@ -11,6 +11,7 @@ mod admin;
 mod balance;
 mod bodies;
 mod breaker;
+mod checks;
 mod failures;
 mod fields;
 mod framing;

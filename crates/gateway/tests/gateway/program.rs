@@ -324,6 +324,7 @@ fn the_example_tells_the_defaults() {
         "local_zone",
         "slow_start",
         "outliers",
+        "checks",
     ];
     assert_eq!(read(&uncommented(&without)), read(EXAMPLE));
 }
@@ -331,7 +332,8 @@ fn the_example_tells_the_defaults() {
 /// What stands in a table that is not there by default.
 #[test]
 fn the_tables_of_the_example_tell_their_defaults() {
-    for table in ["slow_start", "outliers"] {
+    let asks = "path = \"/healthz\", host = \"users.internal\"";
+    for (table, set) in [("slow_start", ""), ("outliers", ""), ("checks", asks)] {
         let mut lines = EXAMPLE.lines();
         let line = lines.find_map(|line| {
             let line = line.strip_prefix("# ")?;
@@ -345,7 +347,7 @@ fn the_tables_of_the_example_tell_their_defaults() {
             );
             format!("{:?}", Config::from_toml(&text).unwrap())
         };
-        assert_eq!(read(line), read(&format!("{table} = {{}}")));
+        assert_eq!(read(line), read(&format!("{table} = {{ {set} }}")));
         assert_ne!(read(line), read(""));
     }
 }
