@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::StatusCode;
 use stanchion_core::Clock;
 use stanchion_lb::policy::{
-    LeastConnections, P2c, PeakEwma, Random, RoundRobin, WeightedLeastConnections,
+    self, LeastConnections, P2c, PeakEwma, Random, RoundRobin, WeightedLeastConnections,
     WeightedRoundRobin,
 };
 use stanchion_lb::{Balancer, Endpoint, Locality, Mark, PickContext, Picked, Unavailable};
@@ -236,9 +236,6 @@ impl Standing {
             let config = self.balancing.config().map_err(BuildError::Balancing)?;
             balancer.set_config(config);
         }
-        if self.is_new.policy {
-            self.set_policy();
-        }
         let endpoints = self.servers.iter().zip(&self.endpoints);
         let endpoints = endpoints.map(|(server, config)| {
             let endpoint = Endpoint::new(&*server.name, server.clone())
@@ -250,22 +247,23 @@ impl Standing {
                 None => endpoint,
             }
         });
-        let updated = balancer.update(endpoints);
+        // A policy is changed together with the endpoints that it is for.
+        let updated = match self.is_new.policy {
+            true => balancer.update_with_policy(endpoints, self.policy()),
+            false => balancer.update(endpoints),
+        };
         updated.map(|_| ()).map_err(BuildError::Balancer)
     }
 
-    fn set_policy(&self) {
-        let balancer = &self.balance.balancer;
+    fn policy(&self) -> Arc<dyn policy::Policy<Arc<Server>>> {
         match self.policy {
-            Policy::RoundRobin => balancer.set_policy(RoundRobin::new()),
-            Policy::WeightedRoundRobin => balancer.set_policy(WeightedRoundRobin::new()),
-            Policy::Random => balancer.set_policy(Random::new()),
-            Policy::LeastConnections => balancer.set_policy(LeastConnections::new()),
-            Policy::WeightedLeastConnections => {
-                balancer.set_policy(WeightedLeastConnections::new());
-            }
-            Policy::P2c => balancer.set_policy(P2c::new()),
-            Policy::PeakEwma => balancer.set_policy(PeakEwma::new()),
+            Policy::RoundRobin => Arc::new(RoundRobin::new()),
+            Policy::WeightedRoundRobin => Arc::new(WeightedRoundRobin::new()),
+            Policy::Random => Arc::new(Random::new()),
+            Policy::LeastConnections => Arc::new(LeastConnections::new()),
+            Policy::WeightedLeastConnections => Arc::new(WeightedLeastConnections::new()),
+            Policy::P2c => Arc::new(P2c::new()),
+            Policy::PeakEwma => Arc::new(PeakEwma::new()),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use stanchion_core::{Clock, Instant, Observe};
 
-use crate::policy::Policy;
+use crate::policy::{InvalidTable, Policy};
 use crate::{
     Config, Endpoint, Event, Health, InvalidEndpoints, Mark, PickContext, Picked, Unavailable,
 };
@@ -130,8 +130,8 @@ impl<A> Balancer<A> {
     ///
     /// # Errors
     ///
-    /// If two have the same id, or there are more than [`ENDPOINTS_MAX`](crate::ENDPOINTS_MAX);
-    /// nothing has changed then.
+    /// If two have the same id, there are more than [`ENDPOINTS_MAX`](crate::ENDPOINTS_MAX), or the
+    /// policy can make no table of them; nothing has changed then.
     ///
     /// # Complexity
     ///
@@ -143,7 +143,24 @@ impl<A> Balancer<A> {
     where
         A: PartialEq,
     {
-        self.shared.update(endpoints.into_iter().collect())
+        self.shared.update(endpoints.into_iter().collect(), None)
+    }
+
+    /// Replaces all endpoints, as [`update`](Self::update) does, and the policy, in one change.
+    ///
+    /// # Errors
+    ///
+    /// As there; then the policy has not changed either.
+    pub fn update_with_policy(
+        &self,
+        endpoints: impl IntoIterator<Item = Endpoint<A>>,
+        policy: impl Policy<A> + 'static,
+    ) -> Result<Updated, InvalidEndpoints>
+    where
+        A: PartialEq,
+    {
+        let endpoints = endpoints.into_iter().collect();
+        self.shared.update(endpoints, Some(Arc::new(policy)))
     }
 
     /// Tells what one party knows, or wants, of the endpoint `id`; the parties do not undo each
@@ -160,8 +177,12 @@ impl<A> Balancer<A> {
     }
 
     /// Goes on by another policy.
-    pub fn set_policy(&self, policy: impl Policy<A> + 'static) {
-        self.shared.set_policy(Arc::new(policy));
+    ///
+    /// # Errors
+    ///
+    /// If that can make no table of the endpoints; nothing has changed then.
+    pub fn set_policy(&self, policy: impl Policy<A> + 'static) -> Result<(), InvalidTable> {
+        self.shared.set_policy(Arc::new(policy))
     }
 
     /// Goes on by another configuration.

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::policy::InvalidTable;
 use crate::{EndpointId, Health, Mark};
 
 /// What a balancer's observer hears. Picks are not told: they are the hot path.
@@ -52,6 +53,9 @@ pub enum Event {
         /// Which level.
         priority: u8,
     },
+    /// An own policy can make no table of a group that health or time changed: chance chooses there
+    /// until it can. The endpoints of the policies here always make one once they were taken.
+    TableFailed(InvalidTable),
     /// Enough endpoints of a level, or of another, are fit again.
     PanicLeft {
         /// Which level.

@@ -9,6 +9,7 @@
 mod group;
 mod levels;
 mod subset;
+mod whole;
 mod zones;
 
 use std::sync::Arc;
@@ -17,11 +18,12 @@ use stanchion_core::{Clock, Instant};
 
 use crate::latency::Metering;
 use crate::node::{Node, Timing};
-use crate::policy::{Needs, Policy};
+use crate::policy::{InvalidTable, Member, Needs, Policy, Random, Table};
 use crate::slow_start::WARM;
-use crate::{Config, Draw, Health, Outliers, PickContext, Picked, Unavailable};
+use crate::{Attributes, Config, Draw, Health, Outliers, PickContext, Picked, Unavailable};
 use group::Group;
 pub(crate) use levels::{Counts, Load};
+use whole::WholeLevel;
 use zones::WHOLE;
 
 /// All that picks read.
@@ -34,6 +36,8 @@ pub(crate) struct Plan<A> {
     pub(crate) levels: Box<[Level]>,
     /// First those with a share of the traffic, then those that take over what these cannot.
     groups: Box<[Group<A>]>,
+    /// The tables that groups of one level share, if the policy wants that.
+    whole: Box<[WholeLevel<A>]>,
     metering: Option<Metering>,
     /// What is to be said where there is no group.
     unavailable: Unavailable,
@@ -51,26 +55,49 @@ pub(crate) struct Level {
     pub(crate) load: Load,
 }
 
+/// What a plan is made of.
+#[derive(Debug)]
+pub(crate) struct Basis<'a, A> {
+    pub(crate) nodes: Box<[Arc<Node<A>>]>,
+    /// Places in `nodes`, by id.
+    pub(crate) by_id: Box<[u32]>,
+    /// What is told of each node now; `None` if that is what its own attributes say.
+    pub(crate) attributes: Option<&'a [Arc<Attributes>]>,
+    pub(crate) policy: &'a dyn Policy<A>,
+    pub(crate) config: &'a Config,
+    pub(crate) now: Instant,
+    /// A plan by the same policy.
+    pub(crate) before: Option<&'a Plan<A>>,
+}
+
 impl<A> Plan<A> {
-    /// A plan for these nodes as they are now. `by_id` are their places, by id.
-    pub(crate) fn new(
-        nodes: Box<[Arc<Node<A>>]>,
-        by_id: Box<[u32]>,
-        policy: &dyn Policy<A>,
-        config: &Config,
-        now: Instant,
-        draw: &mut Draw,
-    ) -> Self {
+    /// A plan for these nodes as they are now; and, where a table could not be made, so that chance has
+    /// to choose, why not.
+    pub(crate) fn new(basis: Basis<'_, A>, draw: &mut Draw) -> (Self, Option<InvalidTable>) {
+        let Basis {
+            nodes,
+            by_id,
+            attributes,
+            policy,
+            config,
+            now,
+            before,
+        } = basis;
         let needs = policy.needs();
-        let known = nodes.iter().map(|node| Known::of(node, config, now));
-        let known: Vec<Known<'_, A>> = known.filter(Known::is_meant_to_be_used).collect();
-        let mut priorities: Vec<u8> = known.iter().map(|known| known.priority).collect();
+        let known = nodes.iter().enumerate().map(|(place, node)| {
+            let told = attributes.and_then(|attributes| attributes.get(place));
+            let attributes = told.cloned().unwrap_or_else(|| node.attributes.load_full());
+            Known::of(node, &attributes, config, now)
+        });
+        let known: Vec<Known<'_, A>> = known.collect();
+        let meant = known.iter().filter(|known| known.is_meant_to_be_used());
+        let mut priorities: Vec<u8> = meant.map(|known| known.priority).collect();
         priorities.sort_unstable();
         priorities.dedup();
 
         let of_level = |priority: u8| {
             let of_level = known.iter().filter(move |known| known.priority == priority);
-            LevelNodes::new(of_level.collect())
+            LevelNodes::new(priority, of_level.collect())
         };
         let found: Vec<LevelNodes<'_, A>> = priorities.iter().copied().map(of_level).collect();
         let counts: Vec<Counts> = found.iter().map(LevelNodes::counts).collect();
@@ -82,21 +109,36 @@ impl<A> Plan<A> {
                 load,
             })
             .collect();
-        let groups = groups(&found, &loads, (policy, needs), config, draw);
-        let unavailable = match known.is_empty() {
+        let whole = match needs.whole {
+            true => WholeLevel::all(&known, policy, before, draw),
+            false => Ok(Box::default()),
+        };
+        let (whole, mut invalid) = match whole {
+            Ok(whole) => (whole, None),
+            Err(invalid) => (Box::default(), Some(invalid)),
+        };
+        let tables = Tables {
+            policy,
+            needs,
+            whole: &whole,
+        };
+        let groups = groups(&found, &loads, &tables, config, (draw, &mut invalid));
+        let unavailable = match found.is_empty() {
             true => Unavailable::NoEndpoints,
             false => Unavailable::AllUnhealthy,
         };
-        Self {
+        let plan = Self {
             levels,
             groups,
+            whole,
             metering: needs.latency,
             unavailable,
             due: due(&nodes, config, now),
             may_eject: may_eject(&nodes, config),
             by_id,
             nodes,
-        }
+        };
+        (plan, invalid)
     }
 
     /// The node of this id.
@@ -240,9 +282,8 @@ struct Known<'a, A> {
 }
 
 impl<'a, A> Known<'a, A> {
-    fn of(node: &'a Arc<Node<A>>, config: &Config, now: Instant) -> Self {
+    fn of(node: &'a Arc<Node<A>>, attributes: &Attributes, config: &Config, now: Instant) -> Self {
         let health = node.health.read();
-        let attributes = node.attributes.load();
         Self {
             node,
             health: health.health(),
@@ -260,8 +301,9 @@ impl<'a, A> Known<'a, A> {
     }
 }
 
-/// The nodes of one level, all of which are meant to be used.
+/// The nodes of one level.
 struct LevelNodes<'a, A> {
+    priority: u8,
     nodes: Vec<&'a Known<'a, A>>,
     /// Whether one is known to be healthy; unknown ones then wait for their check.
     any_healthy: bool,
@@ -277,13 +319,19 @@ enum Part {
 }
 
 impl<'a, A> LevelNodes<'a, A> {
-    fn new(nodes: Vec<&'a Known<'a, A>>) -> Self {
-        let any_healthy = nodes.iter().any(|known| known.health == Health::Healthy);
-        Self { nodes, any_healthy }
+    fn new(priority: u8, nodes: Vec<&'a Known<'a, A>>) -> Self {
+        let is_healthy =
+            |known: &&Known<'_, A>| known.is_meant_to_be_used() && known.health == Health::Healthy;
+        Self {
+            priority,
+            any_healthy: nodes.iter().any(is_healthy),
+            nodes,
+        }
     }
 
     fn is_in(&self, part: Part, known: &Known<'_, A>) -> bool {
         match part {
+            _ if !known.is_meant_to_be_used() => false,
             Part::Healthy if known.health == Health::Unknown => !self.any_healthy,
             Part::Healthy => known.health == Health::Healthy,
             Part::Degraded => known.health == Health::Degraded,
@@ -300,18 +348,66 @@ impl<'a, A> LevelNodes<'a, A> {
             healthy: count(&|known| self.is_in(Part::Healthy, known)),
             degraded: count(&|known| self.is_in(Part::Degraded, known)),
             // Those that wait for their check are not there yet.
-            all: count(&|known| !(self.any_healthy && known.health == Health::Unknown)),
+            all: count(&|known| {
+                let waits = self.any_healthy && known.health == Health::Unknown;
+                known.is_meant_to_be_used() && !waits
+            }),
         }
     }
+}
+
+/// Where the tables of groups come from.
+struct Tables<'a, A> {
+    policy: &'a dyn Policy<A>,
+    needs: Needs,
+    whole: &'a [WholeLevel<A>],
+}
+
+impl<A> Tables<'_, A> {
+    /// A group of those that are usable.
+    fn group(
+        &self,
+        level: &LevelNodes<'_, A>,
+        usable: impl Fn(&Known<'_, A>) -> bool,
+        config: &Config,
+        (draw, invalid): (&mut Draw, &mut Option<InvalidTable>),
+    ) -> Group<A> {
+        let (table, members) = if self.needs.whole {
+            let member = |known: &&Known<'_, A>| whole::member(known, usable(known));
+            let table = WholeLevel::of_priority(self.whole, level.priority);
+            let members = level.nodes.iter().map(member).collect();
+            (table.map(|level| level.table.clone()), members)
+        } else {
+            let members = group::members(&level.nodes, usable, config.subset);
+            let table = match self.policy.table(&members, draw) {
+                Ok(table) => Some(table.into()),
+                Err(why) => {
+                    invalid.get_or_insert(why.at(level.priority));
+                    None
+                }
+            };
+            (table, members)
+        };
+        Group {
+            table: table.unwrap_or_else(|| chance(&members)),
+            members,
+            share_end: 0,
+        }
+    }
+}
+
+/// What stands in for a table that cannot be made.
+fn chance<A>(members: &[Member<A>]) -> Arc<dyn Table<A>> {
+    Random::by_weight(members).into()
 }
 
 /// The groups of all levels that have an endpoint: those with a share before the others.
 fn groups<A>(
     levels: &[LevelNodes<'_, A>],
     loads: &[Load],
-    (policy, needs): (&dyn Policy<A>, Needs),
+    tables: &Tables<'_, A>,
     config: &Config,
-    draw: &mut Draw,
+    (draw, invalid): (&mut Draw, &mut Option<InvalidTable>),
 ) -> Box<[Group<A>]> {
     let parts = |part: Part, share: fn(&Load) -> u32| {
         levels
@@ -339,20 +435,15 @@ fn groups<A>(
         let (begin, end) = (scaled(before), scaled(before + u64::from(share)));
         before += u64::from(share);
         // Tables that span a level, or a panic, leave nothing to choose a zone by.
-        let splits = !needs.whole && part != Part::All;
+        let splits = !tables.needs.whole && part != Part::All;
         let zones = splits.then(|| level.zones(part, config)).flatten();
         for (zone, zone_end) in zones.unwrap_or_else(|| vec![(None, WHOLE)]) {
             let usable = |known: &Known<'_, A>| {
                 level.is_in(part, known) && zone.is_none_or(|zone| *known.zone == *zone)
             };
             let share_end = begin + (end - begin) * zone_end / WHOLE;
-            let subset = config.subset.filter(|_| !needs.whole);
-            let members = group::members(&level.nodes, usable, needs, subset);
-            groups.push(Group {
-                table: policy.table(&members, draw),
-                members,
-                share_end,
-            });
+            let group = tables.group(level, usable, config, (draw, invalid));
+            groups.push(Group { share_end, ..group });
         }
     }
     groups.into()

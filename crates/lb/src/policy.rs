@@ -6,6 +6,7 @@
 
 mod consistent_hash;
 mod invalid;
+mod invalid_table;
 mod least_connections;
 mod load;
 mod p2c;
@@ -27,6 +28,7 @@ use crate::{Draw, EndpointId, Health, Picked};
 
 pub use consistent_hash::ConsistentHash;
 pub use invalid::InvalidPolicy;
+pub use invalid_table::InvalidTable;
 pub use least_connections::LeastConnections;
 pub use p2c::P2c;
 pub use peak_ewma::PeakEwma;
@@ -37,11 +39,22 @@ pub use weighted_round_robin::WeightedRoundRobin;
 
 /// How to choose among endpoints.
 pub trait Policy<A>: fmt::Debug + Send + Sync {
-    /// Prepares for choosing among `members`, of which there is at least one.
+    /// Prepares for choosing among `members`, which are of one priority, and of which at least one
+    /// has a weight.
     ///
     /// `draw` gives random bits, so that processes that are told of a change together do not all
     /// begin with the same endpoint.
-    fn table(&self, members: &[Member<A>], draw: &mut Draw) -> Box<dyn Table<A>>;
+    ///
+    /// # Errors
+    ///
+    /// If it can make no table of these. Whoever set the endpoints, or the policy, is told, and what
+    /// was in force stays. Where nobody can be told, because health or time changed a group, chance
+    /// chooses in that group until a table can be made; a table of a whole level is not made anew then.
+    fn table(
+        &self,
+        members: &[Member<A>],
+        draw: &mut Draw,
+    ) -> Result<Box<dyn Table<A>>, InvalidTable>;
 
     /// What is to be measured, and which endpoints the table is made of. By default nothing, and
     /// those that may be used.
@@ -66,8 +79,9 @@ pub trait Table<A>: fmt::Debug + Send + Sync {
 pub struct Needs {
     /// Calls are timed so.
     pub latency: Option<Metering>,
-    /// The table is made of all endpoints of a level, whatever their health, so that a change of
-    /// health moves nothing else; it must pass over those that [`Choice::allows`] refuses.
+    /// The table is made of all endpoints of a level, once for each time they are set, so that
+    /// health, draining and time move nothing else; it must pass over those that [`Choice::allows`]
+    /// refuses. Endpoints of weight 0 are among them.
     pub whole: bool,
 }
 
@@ -77,6 +91,7 @@ pub struct Member<A> {
     pub(crate) weight: u32,
     pub(crate) share: u32,
     pub(crate) in_flight_max: u32,
+    pub(crate) priority: u8,
     pub(crate) usable: bool,
 }
 
@@ -88,6 +103,20 @@ pub struct Choice<'a, A> {
     pub(crate) avoid: &'a [EndpointId],
     pub(crate) now: Instant,
     pub(crate) draw: Draw,
+}
+
+impl<A, P: Policy<A> + ?Sized> Policy<A> for Arc<P> {
+    fn table(
+        &self,
+        members: &[Member<A>],
+        draw: &mut Draw,
+    ) -> Result<Box<dyn Table<A>>, InvalidTable> {
+        (**self).table(members, draw)
+    }
+
+    fn needs(&self) -> Needs {
+        (**self).needs()
+    }
 }
 
 impl Needs {
@@ -119,8 +148,14 @@ impl<A> Member<A> {
         &self.node.address
     }
 
+    /// The level that it belongs to, as do all members of a table.
+    #[must_use]
+    pub fn priority(&self) -> u8 {
+        self.priority
+    }
+
     /// Its share beside the others, by its own weight and by how far its slow start has come; at
-    /// least 1.
+    /// least 1, but for those of weight 0 in the table of a whole level.
     #[inline]
     #[must_use]
     pub fn weight(&self) -> u32 {

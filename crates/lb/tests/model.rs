@@ -8,5 +8,7 @@ mod hashing;
 mod lives;
 #[path = "model/policies.rs"]
 mod policies;
+#[path = "model/tables.rs"]
+mod tables;
 #[path = "model/zones.rs"]
 mod zones;

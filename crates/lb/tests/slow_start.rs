@@ -150,7 +150,8 @@ fn of_calls_that_stay_one_that_starts_has_its_share() {
     for policy in [0, 1] {
         let (balancer, _time) = balancer(LeastConnections::new(), 2);
         if policy == 1 {
-            balancer.set_policy(WeightedLeastConnections::new());
+            let policy = WeightedLeastConnections::new();
+            balancer.set_policy(policy).unwrap();
         }
         update(&balancer, 3);
         let held: Vec<_> = (0..210)

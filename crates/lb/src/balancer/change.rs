@@ -9,8 +9,9 @@ use super::shared::{Settings, Shared};
 use crate::health::Known;
 use crate::node::Node;
 use crate::outlier;
-use crate::plan::{Level, Plan};
-use crate::{Draw, EjectionCause, Event, Health, Mark, ReadmissionCause};
+use crate::plan::{Basis, Level, Plan};
+use crate::policy::{InvalidTable, Policy};
+use crate::{Attributes, Draw, EjectionCause, Event, Health, Mark, ReadmissionCause};
 
 /// What one who holds the lock may do.
 pub(super) struct Change<'a, A> {
@@ -19,6 +20,15 @@ pub(super) struct Change<'a, A> {
     pub(super) plan: Arc<Plan<A>>,
     pub(super) now: Instant,
     events: Vec<Event>,
+}
+
+/// Endpoints that are to be planned for.
+pub(super) struct Listed<A> {
+    pub(super) nodes: Box<[Arc<Node<A>>]>,
+    /// Places in `nodes`, by id.
+    pub(super) by_id: Box<[u32]>,
+    /// What is told of each from now on, if it is told.
+    pub(super) attributes: Option<Vec<Arc<Attributes>>>,
 }
 
 impl<A> Shared<A> {
@@ -54,7 +64,57 @@ impl<A> Shared<A> {
 impl<A> Change<'_, A> {
     /// Plans anew for the same endpoints.
     pub(super) fn plan_anew(&mut self) {
-        self.swap(self.plan.nodes.clone(), self.plan.by_id.clone());
+        let (plan, invalid) = self.planned(self.listed(), self.settings.policy.clone());
+        if let Some(invalid) = invalid {
+            self.tell(Event::TableFailed(invalid));
+        }
+        self.swap(plan);
+    }
+
+    /// Plans for these endpoints, by this policy from now on; or changes nothing.
+    pub(super) fn plan_for(
+        &mut self,
+        listed: Listed<A>,
+        policy: Arc<dyn Policy<A>>,
+    ) -> Result<(), InvalidTable> {
+        let attributes = listed.attributes.clone();
+        let (plan, invalid) = self.planned(listed, policy.clone());
+        if let Some(invalid) = invalid {
+            return Err(invalid);
+        }
+        self.settings.policy = policy;
+        for (node, attributes) in plan.nodes.iter().zip(attributes.unwrap_or_default()) {
+            node.attributes.store(attributes);
+        }
+        self.swap(plan);
+        Ok(())
+    }
+
+    /// The endpoints as they are.
+    pub(super) fn listed(&self) -> Listed<A> {
+        Listed {
+            nodes: self.plan.nodes.clone(),
+            by_id: self.plan.by_id.clone(),
+            attributes: None,
+        }
+    }
+
+    fn planned(
+        &self,
+        listed: Listed<A>,
+        policy: Arc<dyn Policy<A>>,
+    ) -> (Plan<A>, Option<InvalidTable>) {
+        let same_policy = Arc::ptr_eq(&policy, &self.settings.policy);
+        let basis = Basis {
+            nodes: listed.nodes,
+            by_id: listed.by_id,
+            attributes: listed.attributes.as_deref(),
+            policy: &*policy,
+            config: &self.settings.config,
+            now: self.now,
+            before: same_policy.then_some(&*self.plan),
+        };
+        Plan::new(basis, &mut Draw::of_thread())
     }
 
     /// Has each endpoint heed what is wanted now.
@@ -65,11 +125,8 @@ impl<A> Change<'_, A> {
         }
     }
 
-    /// Plans anew for these endpoints.
-    pub(super) fn swap(&mut self, nodes: Box<[Arc<Node<A>>]>, by_id: Box<[u32]>) {
-        let draw = &mut Draw::of_thread();
-        let Settings { policy, config, .. } = &*self.settings;
-        let plan = Plan::new(nodes, by_id, &**policy, config, self.now, draw);
+    /// Has picks read this plan.
+    fn swap(&mut self, plan: Plan<A>) {
         let plan = Arc::new(plan);
         self.shared.plan.store(plan.clone());
         self.shared.signal.change();

@@ -8,12 +8,12 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use stanchion_core::{Clock, Instant, Observe};
 
-use super::change::Change;
+use super::change::{Change, Listed};
 use super::{EndpointSnapshot, LevelSnapshot, Snapshot};
 use crate::node::Node;
 use crate::outlier::Heed;
-use crate::plan::Plan;
-use crate::policy::{Metering, Policy};
+use crate::plan::{Basis, Plan};
+use crate::policy::{InvalidTable, Metering, Policy};
 #[cfg(feature = "tokio")]
 use crate::signal::Listener;
 use crate::signal::Signal;
@@ -78,9 +78,17 @@ impl<A> Shared<A> {
         clock: Clock,
         observer: Option<Observer>,
     ) -> Self {
-        let none = Box::default();
-        let draw = &mut Draw::of_thread();
-        let plan = Plan::new(none, Box::default(), &*policy, &config, clock.now(), draw);
+        let basis = Basis {
+            nodes: Box::default(),
+            by_id: Box::default(),
+            attributes: None,
+            policy: &*policy,
+            config: &config,
+            now: clock.now(),
+            before: None,
+        };
+        // Of no endpoints no table is made, so none fails.
+        let (plan, _) = Plan::new(basis, &mut Draw::of_thread());
         Self {
             plan: ArcSwap::from_pointee(plan),
             settings: Mutex::new(Settings {
@@ -140,12 +148,17 @@ impl<A> Shared<A> {
     pub(super) fn update(
         self: &Arc<Self>,
         endpoints: Vec<Endpoint<A>>,
+        policy: Option<Arc<dyn Policy<A>>>,
     ) -> Result<Updated, InvalidEndpoints>
     where
         A: PartialEq,
     {
         let by_id = sorted(&endpoints)?;
-        Ok(self.change(|change| self.updated(change, endpoints, by_id)))
+        let updated = self.change(|change| {
+            let policy = policy.unwrap_or_else(|| change.settings.policy.clone());
+            self.updated(change, endpoints, by_id, policy)
+        });
+        Ok(updated?)
     }
 
     fn updated(
@@ -153,7 +166,8 @@ impl<A> Shared<A> {
         change: &mut Change<'_, A>,
         endpoints: Vec<Endpoint<A>>,
         by_id: Box<[u32]>,
-    ) -> Updated
+        policy: Arc<dyn Policy<A>>,
+    ) -> Result<Updated, InvalidTable>
     where
         A: PartialEq,
     {
@@ -161,12 +175,13 @@ impl<A> Shared<A> {
         let heed = change.settings.heed();
         let count = endpoints.len();
         let mut kept = 0;
+        let mut attributes = Vec::with_capacity(count);
         let node = |endpoint: Endpoint<A>| {
+            attributes.push(Arc::new(endpoint.attributes().clone()));
             let same = before.node(endpoint.id().as_str());
             match same.filter(|node| node.is(&endpoint)) {
                 Some(node) => {
                     kept += 1;
-                    node.attributes.store(Arc::new(endpoint.into_parts().3));
                     node.clone()
                 }
                 None => {
@@ -183,12 +198,17 @@ impl<A> Shared<A> {
             change.start_new(&nodes);
         }
         let removed = before.nodes.len() - kept;
-        change.swap(nodes, by_id);
-        Updated {
+        let listed = Listed {
+            nodes,
+            by_id,
+            attributes: Some(attributes),
+        };
+        change.plan_for(listed, policy)?;
+        Ok(Updated {
             added: count - kept,
             kept,
             removed,
-        }
+        })
     }
 
     /// Gives nodes whose latency nobody knows the median of the others', so that a new one is
@@ -264,11 +284,8 @@ impl<A> Shared<A> {
         Some(self.plan.load().node(id)?.health.read().health())
     }
 
-    pub(super) fn set_policy(&self, policy: Arc<dyn Policy<A>>) {
-        self.change(|change| {
-            change.settings.policy = policy;
-            change.plan_anew();
-        });
+    pub(super) fn set_policy(&self, policy: Arc<dyn Policy<A>>) -> Result<(), InvalidTable> {
+        self.change(|change| change.plan_for(change.listed(), policy))
     }
 
     pub(super) fn set_config(&self, config: Config) {

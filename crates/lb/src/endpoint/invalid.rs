@@ -2,6 +2,7 @@ use std::error::Error;
 use std::fmt;
 
 use super::EndpointId;
+use crate::policy::InvalidTable;
 
 /// A set of endpoints that a balancer cannot take; it keeps the one that it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +12,14 @@ pub enum InvalidEndpoints {
     Duplicate(EndpointId),
     /// There are so many, more than [`ENDPOINTS_MAX`](crate::ENDPOINTS_MAX).
     TooMany(usize),
+    /// The policy can make no table of them.
+    Table(InvalidTable),
+}
+
+impl From<InvalidTable> for InvalidEndpoints {
+    fn from(invalid: InvalidTable) -> Self {
+        Self::Table(invalid)
+    }
 }
 
 impl fmt::Display for InvalidEndpoints {
@@ -22,8 +31,16 @@ impl fmt::Display for InvalidEndpoints {
                 "{count} endpoints, at most {} are allowed",
                 crate::ENDPOINTS_MAX
             ),
+            Self::Table(invalid) => invalid.fmt(f),
         }
     }
 }
 
-impl Error for InvalidEndpoints {}
+impl Error for InvalidEndpoints {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Table(invalid) => invalid.source(),
+            Self::Duplicate(_) | Self::TooMany(_) => None,
+        }
+    }
+}

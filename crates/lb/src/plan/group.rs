@@ -1,10 +1,12 @@
+use std::sync::Arc;
+
 use stanchion_core::Instant;
 
 use super::{Known, subset};
 use crate::config::Subset;
 use crate::draw::scale;
 use crate::node::Timing;
-use crate::policy::{Choice, Member, Needs, Table};
+use crate::policy::{Choice, Member, Table};
 use crate::slow_start::WARM;
 use crate::{Draw, EndpointId, PickContext, Picked};
 
@@ -12,7 +14,7 @@ use crate::{Draw, EndpointId, PickContext, Picked};
 #[derive(Debug)]
 pub(super) struct Group<A> {
     pub(super) members: Box<[Member<A>]>,
-    pub(super) table: Box<dyn Table<A>>,
+    pub(super) table: Arc<dyn Table<A>>,
     /// Where its share of the traffic ends, of [`WHOLE`](super::zones::WHOLE); it begins where that of
     /// the group before ends.
     pub(super) share_end: u64,
@@ -21,16 +23,14 @@ pub(super) struct Group<A> {
 /// How often a policy is asked before a scan takes over.
 const TRIES: u32 = 4;
 
-/// Of these nodes, those that are `usable`, and of these the subset if there is one; or all, if the
-/// policy wants them.
+/// Of these nodes, those that are `usable`, and of these the subset if there is one.
 pub(super) fn members<A>(
     nodes: &[&Known<'_, A>],
     usable: impl Fn(&Known<'_, A>) -> bool,
-    needs: Needs,
     subset: Option<Subset>,
 ) -> Box<[Member<A>]> {
-    // Where a change of one endpoint is to move nothing else, none starts slowly.
-    let slow = !needs.whole && nodes.iter().any(|known| known.share < WARM);
+    let usable = || nodes.iter().filter(|known| usable(known));
+    let slow = usable().any(|known| known.share < WARM);
     let member = |known: &&Known<'_, A>| {
         let share = if slow { known.share } else { WARM };
         Member {
@@ -38,13 +38,11 @@ pub(super) fn members<A>(
             weight: u32::from(known.weight) * if slow { share } else { 1 },
             share,
             in_flight_max: known.in_flight_max,
-            usable: usable(known),
+            priority: known.priority,
+            usable: true,
         }
     };
-    let members = nodes.iter().map(member);
-    let members: Vec<Member<A>> = members
-        .filter(|member| member.usable || needs.whole)
-        .collect();
+    let members: Vec<Member<A>> = usable().map(member).collect();
     let Some(subset) = subset else {
         return members.into();
     };

@@ -1,19 +1,17 @@
 use std::fmt;
-use std::sync::Arc;
 
-use parking_lot::Mutex;
-use stanchion_hashing::{Bounded, InvalidTable, LoadFactor, Maglev, Node, Rendezvous, Ring};
+use stanchion_hashing::{Bounded, LoadFactor, Maglev, Node, Rendezvous, Ring};
 
-use crate::{Draw, EndpointId};
+use crate::Draw;
 
-use super::{Choice, InvalidPolicy, Member, Needs, Policy, Table};
+use super::{Choice, InvalidPolicy, InvalidTable, Member, Needs, Policy, Table};
 
 /// The endpoint that owns the call's hash, so that calls of one key meet at one endpoint, whichever
 /// process sends them.
 ///
 /// Endpoints own keys by their ids and weights, whatever their health, so the keys of one that fails
-/// go to the next owner of each, and come back when it does; no other key moves. One that is drained,
-/// disabled or gone is taken out, and how few other keys move then is the algorithm's.
+/// or is drained go to the next owner of each, and come back when it does; no other key moves. One that
+/// is gone is taken out, and how few other keys move then is the algorithm's.
 ///
 /// The hash comes with [`PickContext::with_hash`](crate::PickContext::with_hash), from
 /// [`key_hash`](stanchion_hashing::key_hash) or [`IpKey`](crate::IpKey) for instance. A call without one
@@ -25,18 +23,17 @@ use super::{Choice, InvalidPolicy, Member, Needs, Policy, Table};
 /// | [`maglev`](Self::maglev) | up to 1 % | a look at a table | 65,537 places |
 /// | [`rendezvous`](Self::rendezvous) | none | O(n) | an entry an endpoint |
 ///
-/// Where a table cannot be built (more endpoints than places, or more points than a ring may have)
-/// endpoints are ranked by rendezvous instead, which always can.
+/// Endpoints of which no table can be made, because they are more than the places of a Maglev table,
+/// say, are refused when they are set; the message names the value.
 ///
 /// **Complexity**: as the table says; O(n) more with a bound, where the owner is not idle. A table is
-/// built when the endpoints of a level change, not when their health does.
+/// made when the ids or weights of a level's endpoints change, not when their health does.
 ///
 /// **Source**: as [`stanchion_hashing`] has it.
+#[derive(Clone, Debug)]
 pub struct ConsistentHash {
     algorithm: Algorithm,
     bound: Option<LoadFactor>,
-    /// The tables of the levels, so that health changes build none; at most [`RECENT_MAX`].
-    recent: Mutex<Vec<Arc<Owners>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,9 +42,6 @@ enum Algorithm {
     Maglev { size: u32 },
     Rendezvous,
 }
-
-/// More levels than anyone has.
-const RECENT_MAX: usize = 16;
 
 impl ConsistentHash {
     /// By a ring, each endpoint on it with 160 points for each of its weight.
@@ -89,7 +83,6 @@ impl ConsistentHash {
         Self {
             algorithm,
             bound: None,
-            recent: Mutex::new(Vec::new()),
         }
     }
 
@@ -109,30 +102,19 @@ impl ConsistentHash {
         self.bound = Some(LoadFactor::new(factor).map_err(invalid)?);
         Ok(self)
     }
-
-    /// The table for these members: one of those built before, or a new one.
-    fn owners<A>(&self, members: &[Member<A>]) -> Arc<Owners> {
-        let mut recent = self.recent.lock();
-        if let Some(known) = recent.iter().find(|owners| owners.are_of(members)) {
-            return known.clone();
-        }
-        let owners = Arc::new(Owners::new(members, self.algorithm));
-        if recent.len() == RECENT_MAX {
-            recent.remove(0);
-        }
-        recent.push(owners.clone());
-        owners
-    }
 }
 
 impl<A> Policy<A> for ConsistentHash {
-    fn table(&self, members: &[Member<A>], _draw: &mut Draw) -> Box<dyn Table<A>> {
-        let weights = members.iter().filter(|member| member.usable);
-        Box::new(Hashed {
-            owners: self.owners(members),
+    fn table(
+        &self,
+        members: &[Member<A>],
+        _draw: &mut Draw,
+    ) -> Result<Box<dyn Table<A>>, InvalidTable> {
+        let nodes: Vec<Node<'_>> = members.iter().map(node).collect();
+        Ok(Box::new(Hashed {
+            owners: Owners::new(&nodes, self.algorithm)?,
             bound: self.bound,
-            usable_weight: weights.map(|member| u64::from(member.weight)).sum(),
-        })
+        }))
     }
 
     fn needs(&self) -> Needs {
@@ -140,69 +122,33 @@ impl<A> Policy<A> for ConsistentHash {
     }
 }
 
-impl fmt::Debug for ConsistentHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConsistentHash")
-            .field("algorithm", &self.algorithm)
-            .field("bound", &self.bound)
-            .finish_non_exhaustive()
-    }
+/// A member as its table sees it.
+fn node<A>(member: &Member<A>) -> Node<'_> {
+    Node::new(member.id().as_str()).with_weight(member.weight())
 }
 
-/// Who owns what among endpoints of these ids and weights.
-struct Owners {
-    of: Box<[(EndpointId, u32)]>,
-    table: Placed,
-}
-
-enum Placed {
+/// Who owns what.
+#[derive(Debug)]
+enum Owners {
     Ring(Ring),
     Maglev(Maglev),
     Rendezvous(Rendezvous),
-    /// No algorithm can place them, which they give no reason for.
-    Nowhere,
 }
 
 impl Owners {
-    fn new<A>(members: &[Member<A>], algorithm: Algorithm) -> Self {
-        let of = members
-            .iter()
-            .map(|member| (member.id().clone(), member.weight));
-        let of: Box<[(EndpointId, u32)]> = of.collect();
-        let nodes = of
-            .iter()
-            .map(|(id, weight)| Node::new(id.as_str()).with_weight(*weight));
-        let nodes: Vec<Node<'_>> = nodes.collect();
-        let placed = Placed::new(&nodes, algorithm);
-        let placed = placed.or_else(|_| Placed::new(&nodes, Algorithm::Rendezvous));
-        let table = placed.unwrap_or(Placed::Nowhere);
-        Self { of, table }
-    }
-
-    fn are_of<A>(&self, members: &[Member<A>]) -> bool {
-        let same = |((id, weight), member): (&(EndpointId, u32), &Member<A>)| {
-            id == member.id() && *weight == member.weight
-        };
-        self.of.len() == members.len() && self.of.iter().zip(members).all(same)
-    }
-}
-
-impl Placed {
     fn new(nodes: &[Node<'_>], algorithm: Algorithm) -> Result<Self, InvalidTable> {
-        match algorithm {
-            Algorithm::Ring => Ring::new(nodes).map(Self::Ring),
-            Algorithm::Maglev { size } => Maglev::with_size(nodes, size).map(Self::Maglev),
-            Algorithm::Rendezvous => Rendezvous::new(nodes).map(Self::Rendezvous),
-        }
+        Ok(match algorithm {
+            Algorithm::Ring => Self::Ring(Ring::new(nodes)?),
+            Algorithm::Maglev { size } => Self::Maglev(Maglev::with_size(nodes, size)?),
+            Algorithm::Rendezvous => Self::Rendezvous(Rendezvous::new(nodes)?),
+        })
     }
 }
 
-/// The table of one group.
+/// The table of one level.
 struct Hashed {
-    owners: Arc<Owners>,
+    owners: Owners,
     bound: Option<LoadFactor>,
-    /// The sum of the weights that may be used.
-    usable_weight: u64,
 }
 
 impl Hashed {
@@ -228,9 +174,13 @@ impl Hashed {
             return Some(owner);
         }
         let usable = choice.members.iter().filter(|member| member.usable);
-        let total = usable.map(|member| u64::from(member.in_flight())).sum();
+        let (mut total, mut weights) = (0, 0);
+        for member in usable {
+            total += u64::from(member.in_flight());
+            weights += u64::from(member.weight());
+        }
         let bounded = Bounded::new(table, factor);
-        let capacities = bounded.capacities_among(total, self.usable_weight);
+        let capacities = bounded.capacities_among(total, weights);
         let allowed = |index: usize| match choice.allows(index) {
             true => calls(index),
             false => u64::MAX,
@@ -244,11 +194,10 @@ impl Hashed {
 impl<A> Table<A> for Hashed {
     fn choose(&self, choice: &mut Choice<'_, A>) -> Option<usize> {
         let hash = choice.hash().unwrap_or_else(|| choice.draw.bits());
-        match &self.owners.table {
-            Placed::Ring(ring) => self.find(ring, hash, choice),
-            Placed::Maglev(maglev) => self.find(maglev, hash, choice),
-            Placed::Rendezvous(rendezvous) => self.find(rendezvous, hash, choice),
-            Placed::Nowhere => None,
+        match &self.owners {
+            Owners::Ring(ring) => self.find(ring, hash, choice),
+            Owners::Maglev(maglev) => self.find(maglev, hash, choice),
+            Owners::Rendezvous(rendezvous) => self.find(rendezvous, hash, choice),
         }
     }
 }
@@ -256,7 +205,6 @@ impl<A> Table<A> for Hashed {
 impl fmt::Debug for Hashed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hashed")
-            .field("endpoints", &self.owners.of.len())
             .field("bound", &self.bound)
             .finish_non_exhaustive()
     }

@@ -1,7 +1,7 @@
 use crate::Draw;
 
 use super::load::{Load, least};
-use super::{Choice, Member, Policy, Table};
+use super::{Choice, InvalidTable, Member, Policy, Table};
 
 /// The endpoint with the fewest calls in flight, whatever its weight; of several, any.
 ///
@@ -23,8 +23,12 @@ impl LeastConnections {
 }
 
 impl<A> Policy<A> for LeastConnections {
-    fn table(&self, _members: &[Member<A>], _draw: &mut Draw) -> Box<dyn Table<A>> {
-        Box::new(*self)
+    fn table(
+        &self,
+        _members: &[Member<A>],
+        _draw: &mut Draw,
+    ) -> Result<Box<dyn Table<A>>, InvalidTable> {
+        Ok(Box::new(*self))
     }
 }
 

@@ -2,7 +2,7 @@ use crate::Draw;
 
 use super::load::{Load, least};
 use super::sample::Sampler;
-use super::{Choice, InvalidPolicy, Member, Policy, Table};
+use super::{Choice, InvalidPolicy, InvalidTable, Member, Policy, Table};
 
 /// The power of two choices: of two endpoints drawn at random, the one with fewer calls in flight
 /// for its weight.
@@ -54,11 +54,15 @@ impl Default for P2c {
 }
 
 impl<A> Policy<A> for P2c {
-    fn table(&self, members: &[Member<A>], _draw: &mut Draw) -> Box<dyn Table<A>> {
-        Box::new(Choices {
+    fn table(
+        &self,
+        members: &[Member<A>],
+        _draw: &mut Draw,
+    ) -> Result<Box<dyn Table<A>>, InvalidTable> {
+        Ok(Box::new(Choices {
             choices: usize::from(self.choices),
             sampler: Sampler::new(members.iter().map(Member::weight)),
-        })
+        }))
     }
 }
 

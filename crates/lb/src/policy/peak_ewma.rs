@@ -6,7 +6,7 @@ use crate::Draw;
 
 use super::p2c::best;
 use super::sample::Sampler;
-use super::{Choice, InvalidPolicy, Member, Metering, Needs, Policy, Table};
+use super::{Choice, InvalidPolicy, InvalidTable, Member, Metering, Needs, Policy, Table};
 
 /// The power of two choices by latency: of two endpoints drawn at random, the one whose decayed peak
 /// latency, times the calls it would have in flight, is less for its weight.
@@ -99,11 +99,15 @@ impl Default for PeakEwma {
 }
 
 impl<A> Policy<A> for PeakEwma {
-    fn table(&self, members: &[Member<A>], _draw: &mut Draw) -> Box<dyn Table<A>> {
-        Box::new(Costs {
+    fn table(
+        &self,
+        members: &[Member<A>],
+        _draw: &mut Draw,
+    ) -> Result<Box<dyn Table<A>>, InvalidTable> {
+        Ok(Box::new(Costs {
             policy: *self,
             sampler: Sampler::new(members.iter().map(Member::weight)),
-        })
+        }))
     }
 
     fn needs(&self) -> Needs {

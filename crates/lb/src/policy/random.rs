@@ -1,7 +1,7 @@
 use crate::Draw;
 
 use super::sample::Sampler;
-use super::{Choice, Member, Policy, Table};
+use super::{Choice, InvalidTable, Member, Policy, Table};
 
 /// Any, by its weight.
 ///
@@ -19,11 +19,19 @@ impl Random {
     pub const fn new() -> Self {
         Self
     }
+
+    pub(crate) fn by_weight<A>(members: &[Member<A>]) -> Box<dyn Table<A>> {
+        Box::new(Sampler::new(members.iter().map(Member::weight)))
+    }
 }
 
 impl<A> Policy<A> for Random {
-    fn table(&self, members: &[Member<A>], _draw: &mut Draw) -> Box<dyn Table<A>> {
-        Box::new(Sampler::new(members.iter().map(Member::weight)))
+    fn table(
+        &self,
+        members: &[Member<A>],
+        _draw: &mut Draw,
+    ) -> Result<Box<dyn Table<A>>, InvalidTable> {
+        Ok(Self::by_weight(members))
     }
 }
 

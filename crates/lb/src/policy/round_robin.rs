@@ -2,7 +2,7 @@ use crate::Draw;
 use crate::sync::{AtomicU64, Ordering, Padded};
 
 use super::weighted_round_robin::in_turn;
-use super::{Choice, Member, Policy, Table};
+use super::{Choice, InvalidTable, Member, Policy, Table};
 
 /// Each in turn, whatever its weight: [`WeightedRoundRobin`](super::WeightedRoundRobin) heeds those.
 ///
@@ -23,13 +23,17 @@ impl RoundRobin {
 }
 
 impl<A> Policy<A> for RoundRobin {
-    fn table(&self, members: &[Member<A>], draw: &mut Draw) -> Box<dyn Table<A>> {
+    fn table(
+        &self,
+        members: &[Member<A>],
+        draw: &mut Draw,
+    ) -> Result<Box<dyn Table<A>>, InvalidTable> {
         let shares: Vec<u32> = members.iter().map(Member::share_percent).collect();
         if shares.windows(2).any(|pair| pair[0] != pair[1]) {
             // Who starts slowly is left out of some rounds.
-            return in_turn(&shares, draw);
+            return Ok(in_turn(&shares, draw));
         }
-        Box::new(Turns::starting(draw.below(members.len())))
+        Ok(Box::new(Turns::starting(draw.below(members.len()))))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::sync::{AtomicU64, Ordering, Padded};
 
 use super::round_robin::Turns;
 use super::sample::Sampler;
-use super::{Choice, Member, Policy, Table};
+use super::{Choice, InvalidTable, Member, Policy, Table};
 
 /// Each in turn, as often as its weight says, the turns of one endpoint spread as evenly as can be:
 /// with weights 5, 1 and 1 the order is a a b a c a a.
@@ -47,9 +47,13 @@ impl WeightedRoundRobin {
 }
 
 impl<A> Policy<A> for WeightedRoundRobin {
-    fn table(&self, members: &[Member<A>], draw: &mut Draw) -> Box<dyn Table<A>> {
+    fn table(
+        &self,
+        members: &[Member<A>],
+        draw: &mut Draw,
+    ) -> Result<Box<dyn Table<A>>, InvalidTable> {
         let weights: Vec<u32> = members.iter().map(Member::weight).collect();
-        in_turn(&weights, draw)
+        Ok(in_turn(&weights, draw))
     }
 }
 

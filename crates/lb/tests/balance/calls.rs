@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use stanchion_core::{Classify, Outcome, Verdict};
-use stanchion_lb::policy::{Choice, Member, PeakEwma, Policy, Table};
+use stanchion_lb::policy::{Choice, InvalidTable, Member, PeakEwma, Policy, Table};
 use stanchion_lb::{Backend, Balance, Balancer, Draw, Endpoint, Mark, Rejected, Unavailable};
 use testkit::drop_at_every_await_in;
 use tower::{Service, ServiceExt, service_fn};
@@ -196,8 +196,12 @@ fn a_panic_of_an_endpoint_leaves_nothing_in_flight() {
 struct Modulo;
 
 impl<A> Policy<A> for Modulo {
-    fn table(&self, _members: &[Member<A>], _draw: &mut Draw) -> Box<dyn Table<A>> {
-        Box::new(Self)
+    fn table(
+        &self,
+        _members: &[Member<A>],
+        _draw: &mut Draw,
+    ) -> Result<Box<dyn Table<A>>, InvalidTable> {
+        Ok(Box::new(Self))
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use stanchion_core::{Clock, Outcome};
 use stanchion_lb::policy::{
-    Choice, LeastConnections, Member, Needs, P2c, PeakEwma, Policy, Random, RoundRobin, Table,
-    WeightedLeastConnections, WeightedRoundRobin,
+    Choice, InvalidTable, LeastConnections, Member, Needs, P2c, PeakEwma, Policy, Random,
+    RoundRobin, Table, WeightedLeastConnections, WeightedRoundRobin,
 };
 use stanchion_lb::{Balancer, Draw, Endpoint, Mark, PickContext, Picked};
 
@@ -278,8 +278,12 @@ fn weighted_round_robin_holds_its_shares_where_weights_are_extreme() {
 struct First;
 
 impl Policy<usize> for First {
-    fn table(&self, _members: &[Member<usize>], _draw: &mut Draw) -> Box<dyn Table<usize>> {
-        Box::new(Self)
+    fn table(
+        &self,
+        _members: &[Member<usize>],
+        _draw: &mut Draw,
+    ) -> Result<Box<dyn Table<usize>>, InvalidTable> {
+        Ok(Box::new(Self))
     }
 
     fn needs(&self) -> Needs {
