@@ -93,6 +93,21 @@ fn bucket4j_two_limits_wait_for_the_slower_in_either_order() {
     assert_eq!(refused.retry_after(), Some(Duration::from_nanos(20)));
 }
 
+/// There intervals bring tokens into buckets that hold more than one of them; a window is not saved
+/// for the next one, so only the first turn of each is as there.
+#[test]
+fn bucket4j_two_intervals_refill_at_their_own_turns() {
+    let (limits, time) = shared(&["fixed-window 5/6ns", "fixed-window 4/5ns"]);
+    assert!(limits.check_n(&0, 4).is_ok());
+    let left = || limits.check_n(&0, 0).unwrap().remaining();
+    let mut told = Vec::new();
+    for at in [4, 5, 6] {
+        time.set(stanchion_core::Instant::from_nanos(at));
+        told.push(left());
+    }
+    assert_eq!(told, [0, 1, 4], "1 of 5 was left before the turn");
+}
+
 #[test]
 fn each_limit_has_a_key_and_a_cost_of_its_own() {
     struct Call {

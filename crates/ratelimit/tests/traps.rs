@@ -121,6 +121,23 @@ fn the_turn_of_a_window_brings_no_second_burst() {
 }
 
 #[test]
+fn a_burst_and_what_a_rate_brings_are_199_in_a_second_and_a_strict_window_is_100() {
+    // Who reads "100 per second" as "never more than 100 in any second" is surprised by any token
+    // bucket: the burst, and 99 that come within the second.
+    for (policy, most) in [("100/s", 199), ("strict-window 100/s", 100)] {
+        let (limiter, time) = limiter(policy);
+        time.advance(SECOND * 10);
+        let mut admitted = 0;
+        while limiter.check().is_ok() {
+            admitted += 1;
+        }
+        let within = SECOND - Duration::from_nanos(1);
+        admitted += poll_for(&limiter, &time, within, Duration::from_millis(1));
+        assert_eq!(admitted, most, "{policy}");
+    }
+}
+
+#[test]
 fn count_and_period_say_which_is_which() {
     // `per_second(4)` of tower_governor is one every four seconds; people deployed 1/4000 s for
     // 4000/s. Here both numbers are named, and nothing else sets the rate.

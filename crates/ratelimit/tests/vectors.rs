@@ -210,6 +210,7 @@ fn bucket4j_waits_for_several_tokens() {
     for (quota, left, cost, wait) in [
         ("10/100ns", 0, 10, 100),
         ("10/100ns", 4, 7, 30),
+        ("10/100ns burst 20", 4, 11, 70),
         ("2/100ns burst 10", 0, 10, 500),
         ("100/100ns", 70, 80, 10),
         ("10/100ns", 4, 4, 0),
@@ -229,10 +230,66 @@ fn bucket4j_waits_for_several_tokens() {
 }
 
 #[test]
+fn bucket4j_a_part_of_a_token_shortens_the_wait() {
+    let (limiter, time) = limiter_with("1/s burst 4", 0);
+    time.advance(ms(200));
+    let status = limiter.peek();
+    assert_eq!(status.remaining(), 0);
+    assert_eq!(status.available_after(1), Some(ms(800)));
+    assert_eq!(status.available_after(3), Some(ms(2_800)));
+}
+
+/// To fill it to the brim drops the part of a token that was there.
+#[test]
+fn bucket4j_what_is_given_back_fills_to_the_brim_and_no_further() {
+    let (limiter, time) = limiter_with("10/100ns", 0);
+    time.advance(ns(97));
+    limiter.refund(10);
+    assert!(limiter.check_n(10).is_ok());
+    time.advance(ns(3));
+    assert!(limiter.check().is_err());
+}
+
+#[test]
+fn bucket4j_nothing_grows_beyond_the_capacity() {
+    const HUGE: u64 = i64::MAX as u64;
+    let buckets = ["10/s", "7/m", "10/s burst 3", "fixed-window 5/6ns"];
+    for text in buckets.into_iter().chain(["sliding-window-log 4/s"]) {
+        let (limiter, time) = limiter(text);
+        let capacity = limiter.policy().limit();
+        for idle in [ms(12 * 3_600_000), ns(HUGE / 8), ns(HUGE / 8), ns(HUGE / 8)] {
+            time.advance(idle);
+            assert_eq!(limiter.peek().remaining(), capacity, "{text}, {idle:?}");
+            assert!(limiter.check_n(capacity).is_ok(), "{text}, {idle:?}");
+            assert!(limiter.check().is_err(), "{text}, {idle:?}");
+            limiter.refund(HUGE);
+            assert_eq!(limiter.peek().remaining(), capacity, "{text}, {idle:?}");
+        }
+    }
+}
+
+#[test]
+fn bucket4j_one_per_nanosecond() {
+    let (limiter, time) = limiter("1/1ns");
+    for _ in 0..10 {
+        assert!(limiter.check().is_ok());
+        assert!(limiter.check().is_err());
+        time.advance(ns(1));
+    }
+}
+
+#[test]
 fn bucket4j_time_to_be_full_again() {
     let (limiter, time) = limiter_with("10/100ns", 1);
     assert_eq!(limiter.peek().reset_after(), ns(90));
     time.advance(ns(90));
     assert_eq!(limiter.peek().reset_after(), ns(0));
     assert_eq!(limiter.peek().remaining(), 10);
+    // 23 are owed.
+    let (limiter, _time) = limiter_with("2/100ns burst 10", 0);
+    limiter.force(23);
+    assert_eq!(limiter.peek().reset_after(), ns(1_650));
+    // Refilled at once, at the turn of the interval.
+    let (limiter, _time) = limiter_with("fixed-window 10/100ns", 1);
+    assert_eq!(limiter.peek().reset_after(), ns(100));
 }

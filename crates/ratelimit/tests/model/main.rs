@@ -5,6 +5,7 @@
 mod oracle;
 mod waits;
 mod windows;
+mod years;
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -21,6 +21,8 @@ async fn what_cannot_be_is_refused_by_name() {
         })
     };
     let lease = |batch| one().leased(RedisLease::new(batch, Duration::from_secs(1)));
+    let policy = |text: &str| text.parse::<Policy>().unwrap();
+    let local_only = |text| RedisConfig::new("test", policy(text));
     let too_fine: Quota = "1000000007/s burst 99_999_999_999_999".parse().unwrap();
     for (config, field) in [
         (RedisConfig::new("", burst(9)), "prefix"),
@@ -52,6 +54,11 @@ async fn what_cannot_be_is_refused_by_name() {
         (local(u32::MAX, 9), "instances"),
         (local(1, 0), "max_keys"),
         (RedisConfig::new("test", too_fine), "policy"),
+        // These keep their state in one process.
+        (local_only("leaky-bucket 1/s queue 5"), "policy"),
+        (local_only("sliding-window-log 5/s"), "policy"),
+        (local_only("strict-window 5/s"), "policy"),
+        (one().and("more", policy("strict-window 5/s")), "policy"),
     ] {
         let error = RedisRateLimiter::new(&store, config).unwrap_err();
         assert_eq!(error.field(), field, "{error}");
