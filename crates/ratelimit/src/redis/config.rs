@@ -27,7 +27,7 @@ use crate::composite::is_name;
 /// limits = [{ policy = "100/s" }, { name = "daily", policy = "100000/d" }]  # up to 8; also: shared
 /// one_slot = false
 /// deadline = "10ms"
-/// lease = { batch = 50, ttl = "100ms", ahead = 1, max_keys = 10000 }        # default: none
+/// lease = { batch = 50, ttl = "100ms", ahead = 4, max_keys = 10000 }        # default: none
 /// refusals = 1000                                                           # default: none
 /// outage = { local = { instances = 3, max_keys = 10000 } }                  # "open" or "closed"
 /// ```
@@ -77,17 +77,22 @@ pub(super) struct Limit {
 /// Permits drawn a batch at a time, and spent without asking Redis.
 ///
 /// What is drawn counts as spent in Redis at once. So in any stretch of time the instances together
-/// admit at most one `batch` of each instance more than the quota (times
-/// [`ahead`](Self::drawing_ahead)): what they had drawn before.
+/// admit more than the quota by no more than they had drawn before: of each instance one `batch` of a
+/// key, and up to four ([`drawing_ahead`](Self::drawing_ahead)) of one that is used faster than batches
+/// come.
 /// Unspent permits lapse when the `ttl` of the last draw is over, so less may be admitted where
 /// keys are rarely used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RedisLease {
     pub(super) batch: u64,
-    pub(super) ahead: u64,
+    /// Batches that a busy key may hold, where that is said.
+    pub(super) ahead: Option<u64>,
     pub(super) ttl: Duration,
     pub(super) max_keys: usize,
 }
+
+/// Batches that a busy key may hold, where it is not said, and the smallest limit has room for them.
+const AHEAD: u64 = 4;
 
 impl RedisLease {
     /// Draws up to `batch` permits of a key, from 1 to the smallest burst or limit, to be spent within `ttl`.
@@ -95,21 +100,29 @@ impl RedisLease {
     pub const fn new(batch: u64, ttl: Duration) -> Self {
         Self {
             batch,
-            ahead: 1,
+            ahead: None,
             ttl,
             max_keys: 10_000,
         }
     }
 
     /// Lets a key that is used faster than batches come hold up to `batches` of them, so that nobody
-    /// waits for a round trip: from 1, and together at most the smallest burst or limit. Default: 1.
+    /// waits for a round trip: from 1, and together at most the smallest burst or limit. Default: 4, or
+    /// as many as that has room for.
     ///
     /// A key begins with one batch. That doubles each time that it ran out before the next draw was
     /// answered, and it is one batch again once permits lapsed unspent.
     #[must_use]
     pub const fn drawing_ahead(mut self, batches: u64) -> Self {
-        self.ahead = batches;
+        self.ahead = Some(batches);
         self
+    }
+
+    /// The most permits that a key may hold, where the smallest limit is `limit`.
+    pub(super) fn stock_max(&self, limit: u64) -> u64 {
+        let room = (limit / self.batch.max(1)).max(1);
+        let ahead = self.ahead.unwrap_or(AHEAD.min(room));
+        self.batch.saturating_mul(ahead)
     }
 
     /// How many keys may hold permits at once; others ask Redis on each call. Default: 10,000. A key
@@ -270,6 +283,12 @@ impl RedisConfig {
         terms.collect()
     }
 
+    /// The smallest burst or limit.
+    pub(super) fn smallest_limit(&self) -> u64 {
+        let limits = self.limits.iter().map(|limit| limit.policy.limit());
+        limits.min().unwrap_or(u64::MAX)
+    }
+
     /// Checks all that can be checked without the terms of the policies.
     pub(super) fn check(&self) -> Result<(), InvalidRedisConfig> {
         let wrong = |field: &'static str, value: String, allowed: &str| {
@@ -314,15 +333,15 @@ impl RedisConfig {
             return wrong("refusals", "0".to_owned(), "of at least 1 key");
         }
         if let Some(lease) = &self.lease {
-            let bursts = self.limits.iter().map(|limit| limit.policy.limit());
-            let burst = bursts.min().unwrap_or(u64::MAX);
+            let burst = self.smallest_limit();
             if !(1..=burst).contains(&lease.batch) {
                 let allowed = format!("from 1 to the smallest limit, {burst}");
                 return wrong("batch", lease.batch.to_string(), &allowed);
             }
-            if lease.ahead == 0 || lease.batch.saturating_mul(lease.ahead) > burst {
+            if !(1..=burst).contains(&lease.stock_max(burst)) {
                 let allowed = format!("from 1, and with the batch at most {burst} permits");
-                return wrong("ahead", lease.ahead.to_string(), &allowed);
+                let ahead = lease.ahead.unwrap_or(AHEAD);
+                return wrong("ahead", ahead.to_string(), &allowed);
             }
             if lease.ttl.is_zero() || lease.ttl > TTL_MAX {
                 return wrong(

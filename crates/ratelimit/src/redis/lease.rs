@@ -34,6 +34,8 @@ const SHARDS: usize = 16;
 
 pub(super) struct Leases {
     lease: RedisLease,
+    /// What a busy key may hold.
+    stock_max: u64,
     hash: RandomState,
     shards: Box<[Mutex<Shard>]>,
     shard_max: usize,
@@ -108,10 +110,12 @@ pub(super) enum Spend {
 }
 
 impl Leases {
-    pub(super) fn new(lease: RedisLease) -> Self {
+    /// For limits of which the smallest is `limit`.
+    pub(super) fn new(lease: RedisLease, limit: u64) -> Self {
         let shards = SHARDS.min(lease.max_keys);
         Self {
             lease,
+            stock_max: lease.stock_max(limit),
             hash: RandomState::new(),
             shards: (0..shards).map(|_| Mutex::default()).collect(),
             shard_max: lease.max_keys / shards,
@@ -179,7 +183,7 @@ impl Leases {
         let granted = matches!(drawn, Drawn::Granted { .. });
         // Where Redis itself has no more, a larger stock would not help.
         if granted && ran_dry && held.queue.is_empty() {
-            held.stock = self.stock_max().min(held.stock.saturating_mul(2));
+            held.stock = self.stock_max.min(held.stock.saturating_mul(2));
         }
         match drawn {
             Drawn::Granted { .. } => held.time_out(now),
@@ -225,10 +229,6 @@ impl Leases {
             }
         }
         sum
-    }
-
-    fn stock_max(&self) -> u64 {
-        self.lease.batch.saturating_mul(self.lease.ahead)
     }
 
     fn shard(&self, key: &[u8]) -> &Mutex<Shard> {
@@ -360,7 +360,7 @@ mod tests {
     const TTL: Duration = Duration::from_secs(1);
 
     fn leases(batch: u64, ahead: u64) -> Leases {
-        Leases::new(RedisLease::new(batch, TTL).drawing_ahead(ahead))
+        Leases::new(RedisLease::new(batch, TTL).drawing_ahead(ahead), 1_000)
     }
 
     fn granted(taken: u64) -> Drawn {
@@ -475,6 +475,21 @@ mod tests {
                 .drain(..)
                 .all(|mut wait| wait.try_recv().is_ok());
             assert!(paid);
+        }
+    }
+
+    #[test]
+    fn a_stock_is_four_batches_at_most_if_nothing_is_said_and_the_limit_has_room() {
+        for (limit, stock_max) in [(1_000, 16), (16, 16), (15, 12), (7, 4), (4, 4)] {
+            let mut caller = Caller::new(Leases::new(RedisLease::new(4, TTL), limit));
+            let now = Instant::ZERO + TTL;
+            let mut most = 0;
+            for _ in 0..20 {
+                caller.run_dry(now);
+                caller.end(now, u64::MAX);
+                most = most.max(caller.leases.held(now).1);
+            }
+            assert_eq!(most, stock_max, "of {limit}");
         }
     }
 

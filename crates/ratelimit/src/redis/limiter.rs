@@ -28,8 +28,9 @@ use crate::{Event, Status};
 /// [`Outage`](crate::Outage) decides.
 ///
 /// **Bound.** In any stretch of time *t* all instances together admit at most `burst + t · rate` of
-/// a key, plus one [`batch`](crate::RedisLease) for each instance if permits are leased, plus what an
-/// outage policy admits, plus one more burst each time that Redis loses its data.
+/// a key, plus for each instance what it may hold of a key if permits are leased (one
+/// [`batch`](crate::RedisLease), up to four while it is busy), plus what an outage policy admits, plus
+/// one more burst each time that Redis loses its data.
 ///
 /// # Examples
 ///
@@ -99,7 +100,9 @@ impl RedisRateLimiter {
         let clause = |(limit, terms): (&Limit, &Terms)| Clause::new(*terms, limit.shared);
         let shared = Shared {
             names: Names::new(&config.prefix, spread),
-            leases: config.lease.map(Leases::new),
+            leases: config
+                .lease
+                .map(|lease| Leases::new(lease, config.smallest_limit())),
             refusals: config.refusals.map(Refusals::new),
             fallback: Fallback::new(config.outage, &config.limits, &terms, clock)?,
             limit_names: limits().map(|limit| limit.name.as_str().into()).collect(),

@@ -10,7 +10,7 @@ use stanchion_ratelimit::{Outage, RedisLease};
 use super::*;
 
 const ROLE: &str = "STANCHION_TEST_REDIS_URL";
-const BATCH: &str = "STANCHION_TEST_BATCH";
+const LEASE: &str = "STANCHION_TEST_LEASE";
 const RATE: u64 = 400;
 const BURST: u64 = 40;
 /// Admissions after which one process has seen enough.
@@ -29,19 +29,27 @@ struct Admission {
     answered: u64,
 }
 
-fn config(batch: u64) -> RedisConfig {
+/// A batch, and how many of them a key may hold; 0 leases nothing.
+#[derive(Clone, Copy, Debug)]
+struct Lease {
+    batch: u64,
+    ahead: u64,
+}
+
+fn config(lease: Lease) -> RedisConfig {
     let quota = Quota::new(RATE, Duration::from_secs(1)).unwrap();
     let config = patient(quota.with_burst(BURST).unwrap()).on_outage(Outage::Closed);
-    if batch == 0 {
+    if lease.batch == 0 {
         return config;
     }
-    config.leased(RedisLease::new(batch, Duration::from_secs(1)))
+    let leased = RedisLease::new(lease.batch, Duration::from_secs(1));
+    config.leased(leased.drawing_ahead(lease.ahead))
 }
 
 /// One of the two: four tasks that call all the time, once the other is ready too.
-async fn instance(url: &str, batch: u64) {
+async fn instance(url: &str, lease: Lease) {
     let store = RedisStore::connect_on(RedisServers::standalone(url).unwrap(), &Handle::current());
-    let limiter = RedisRateLimiter::new(&store, config(batch)).unwrap();
+    let limiter = RedisRateLimiter::new(&store, config(lease)).unwrap();
     limiter.peek("anna").await.unwrap();
     println!("ready");
     stdout().flush().unwrap();
@@ -72,12 +80,12 @@ async fn instance(url: &str, batch: u64) {
 struct Other(Child);
 
 impl Other {
-    fn start(test: &str, url: &str, batch: u64) -> Self {
+    fn start(test: &str, url: &str, lease: Lease) -> Self {
         let mut command = Command::new(env::current_exe().unwrap());
         command
             .args([test, "--exact", "--nocapture"])
             .env(ROLE, url)
-            .env(BATCH, batch.to_string())
+            .env(LEASE, format!("{} {}", lease.batch, lease.ahead))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         Self(command.spawn().unwrap())
@@ -91,11 +99,11 @@ impl Drop for Other {
     }
 }
 
-fn two_processes(test: &str, batch: u64) -> Vec<Admission> {
+fn two_processes(test: &str, lease: Lease) -> Vec<Admission> {
     let Some(server) = redis() else {
         return Vec::new();
     };
-    let mut others = [(); 2].map(|()| Other::start(test, &server.url(), batch));
+    let mut others = [(); 2].map(|()| Other::start(test, &server.url(), lease));
     let mut outputs = others
         .each_mut()
         .map(|other| BufReader::new(other.0.stdout.take().unwrap()).lines());
@@ -144,24 +152,28 @@ fn assert_bounded(mut admissions: Vec<Admission>, more: u64) {
     }
 }
 
-fn run(test: &str, batch: u64) {
+fn run(test: &str, lease: Lease) {
     if let Ok(url) = env::var(ROLE) {
-        let batch = env::var(BATCH).unwrap().parse().unwrap();
+        let lease = env::var(LEASE).unwrap();
+        let (batch, ahead) = lease.split_once(' ').unwrap();
+        let (batch, ahead) = (batch.parse().unwrap(), ahead.parse().unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
-        runtime.unwrap().block_on(instance(&url, batch));
+        let lease = Lease { batch, ahead };
+        runtime.unwrap().block_on(instance(&url, lease));
         return;
     }
     // What a process had drawn before a window it may spend in it.
-    assert_bounded(two_processes(test, batch), 2 * batch);
+    let Lease { batch, ahead } = lease;
+    assert_bounded(two_processes(test, lease), 2 * batch * ahead);
 }
 
 #[test]
 fn two_processes_never_admit_more_than_the_quota() {
     run(
         "processes::two_processes_never_admit_more_than_the_quota",
-        0,
+        Lease { batch: 0, ahead: 0 },
     );
 }
 
@@ -169,6 +181,17 @@ fn two_processes_never_admit_more_than_the_quota() {
 fn two_processes_with_leases_never_admit_more_than_the_quota_and_their_batches() {
     run(
         "processes::two_processes_with_leases_never_admit_more_than_the_quota_and_their_batches",
-        10,
+        Lease {
+            batch: 10,
+            ahead: 1,
+        },
+    );
+}
+
+#[test]
+fn two_processes_that_draw_ahead_never_admit_more_than_the_quota_and_what_they_hold() {
+    run(
+        "processes::two_processes_that_draw_ahead_never_admit_more_than_the_quota_and_what_they_hold",
+        Lease { batch: 5, ahead: 4 },
     );
 }

@@ -83,7 +83,8 @@ impl TryFrom<ConfigTable> for RedisConfig {
     }
 }
 
-/// Everything is written, also what is the default.
+/// Everything is written, also what is the default; but not how many batches lie ahead, which goes by the
+/// smallest limit.
 impl From<RedisConfig> for ConfigTable {
     fn from(config: RedisConfig) -> Self {
         let limits = config.limits.into_iter().map(|limit| LimitTable {
@@ -99,7 +100,7 @@ impl From<RedisConfig> for ConfigTable {
             lease: config.lease.map(|lease| LeaseTable {
                 batch: lease.batch,
                 ttl: time_text(lease.ttl),
-                ahead: Some(lease.ahead),
+                ahead: lease.ahead,
                 max_keys: Some(lease.max_keys),
             }),
             refusals: config.refusals,
