@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod acked;
+mod config;
+mod damage;
+mod entry;
+mod error;
+pub mod folder;
+mod header;
+mod journal;
+mod log;
+mod recovery;
+mod replay;
+mod scan;
+
+pub use config::{Config, InvalidConfig, OnDamage, SyncPolicy};
+pub use damage::{Damage, Lost, Recovery};
+pub use error::{AckError, AppendError, Failed, OpenError, Poisoned, ReplayError};
+pub use journal::{Journal, Snapshot};
+pub use replay::{Record, Replay};
