@@ -14,6 +14,9 @@ pub use stanchion_core as core;
 #[cfg(feature = "hashing")]
 #[doc(inline)]
 pub use stanchion_hashing as hashing;
+#[cfg(feature = "journal")]
+#[doc(inline)]
+pub use stanchion_journal as journal;
 #[cfg(feature = "lb")]
 #[doc(inline)]
 pub use stanchion_lb as lb;
