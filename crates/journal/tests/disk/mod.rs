@@ -3,18 +3,24 @@
 //! What is written is in the file at once, as in the page cache, and durable when it is synced. A sync
 //! that fails leaves the pages clean, as Linux does: a later one does not write them.
 
+#![allow(dead_code, reason = "each test uses some of it")]
+
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use stanchion_journal::folder::{File, Folder};
 
 /// Clones share the disk.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Disk {
     state: Arc<Mutex<State>>,
+    before_sync: Arc<Mutex<Option<Arc<Hook>>>>,
 }
+
+type Hook = dyn Fn() + Send + Sync;
 
 #[derive(Debug, Default)]
 struct State {
@@ -63,6 +69,11 @@ impl Disk {
         self.state().operations
     }
 
+    /// Calls `hook` before each sync of a file.
+    pub(crate) fn before_sync(&self, hook: impl Fn() + Send + Sync + 'static) {
+        *self.before_sync.lock().expect("no panic under this lock") = Some(Arc::new(hook));
+    }
+
     pub(crate) fn syncs(&self) -> usize {
         self.state().syncs
     }
@@ -79,6 +90,7 @@ impl Disk {
         };
         Self {
             state: Arc::new(Mutex::new(state)),
+            ..Self::default()
         }
     }
 
@@ -103,6 +115,7 @@ impl Disk {
         };
         Self {
             state: Arc::new(Mutex::new(state)),
+            ..Self::default()
         }
     }
 
@@ -143,6 +156,12 @@ impl Disk {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no panic under this lock")
+    }
+}
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Disk").finish_non_exhaustive()
     }
 }
 
@@ -317,6 +336,11 @@ impl File for Handle {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let hook = self.0.before_sync.lock();
+        let hook = hook.expect("no panic under this lock").clone();
+        if let Some(hook) = hook {
+            hook();
+        }
         let mut state = self.0.state();
         state.syncs += 1;
         let fails = state.fails();
