@@ -1,6 +1,7 @@
 use std::any::Any;
 use std::fmt;
 use std::io;
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -81,7 +82,7 @@ pub struct Snapshot {
     /// Why a file could not be deleted that nobody needs; it is tried again with the next
     /// acknowledgement.
     pub unremoved: Option<io::ErrorKind>,
-    /// Whether the journal takes nothing more; see [`Poisoned`].
+    /// Whether the journal takes nothing more; [`Journal::poisoned`] tells why.
     pub poisoned: bool,
 }
 
@@ -221,7 +222,7 @@ impl Journal {
     ///
     /// If there is no such record yet, or the file system fails.
     pub fn ack(&self, seq: u64) -> Result<(), AckError> {
-        self.lock().log.ack(seq..=seq)
+        self.ack_range(seq..=seq)
     }
 
     /// Acknowledges all records up to `seq` and that one too, as [`ack`](Self::ack) does; at the
@@ -231,7 +232,11 @@ impl Journal {
     ///
     /// As [`ack`](Self::ack).
     pub fn ack_through(&self, seq: u64) -> Result<(), AckError> {
-        self.lock().log.ack(0..=seq)
+        self.ack_range(0..=seq)
+    }
+
+    pub(crate) fn ack_range(&self, seqs: RangeInclusive<u64>) -> Result<(), AckError> {
+        self.lock().log.ack(seqs)
     }
 
     /// The records that are not acknowledged now, in order. Those appended later are not among them,
@@ -240,7 +245,23 @@ impl Journal {
     /// Holds one segment in memory.
     pub fn replay(&self) -> Replay {
         let end = self.lock().log.next();
-        Replay::new(Arc::clone(&self.shared), end)
+        self.replay_of(0, end)
+    }
+
+    /// Of those from the first to before the last.
+    pub(crate) fn replay_of(&self, from: u64, end: u64) -> Replay {
+        Replay::new(Arc::clone(&self.shared), from, end)
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_acked(&self, seq: u64) -> bool {
+        self.lock().log.acked().contains(seq)
+    }
+
+    /// Why the journal takes nothing more; `None` while it does.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<Poisoned> {
+        self.lock().log.check().err()
     }
 
     /// What is in the journal.

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod acked;
+#[cfg(feature = "tokio")]
+mod async_journal;
 mod config;
 mod damage;
 mod entry;
@@ -14,6 +16,8 @@ mod recovery;
 mod replay;
 mod scan;
 
+#[cfg(feature = "tokio")]
+pub use async_journal::{AsyncJournal, AsyncReplay};
 pub use config::{Config, InvalidConfig, OnDamage, SyncPolicy};
 pub use damage::{Damage, Lost, Recovery};
 pub use error::{AckError, AppendError, Failed, OpenError, Poisoned, ReplayError};

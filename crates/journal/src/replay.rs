@@ -42,13 +42,19 @@ struct Open {
 }
 
 impl Replay {
-    pub(crate) fn new(shared: Arc<Shared>, end: u64) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, next: u64, end: u64) -> Self {
         Self {
             shared,
-            next: 0,
+            next,
             end,
             segment: None,
         }
+    }
+
+    /// What is still to be looked at.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn range(&self) -> (u64, u64) {
+        (self.next, self.end)
     }
 
     /// The next record that is not acknowledged, the segment in which it is, and where the records
