@@ -405,6 +405,11 @@ impl fmt::Display for Config {
     }
 }
 
+/// A time as it is written in the file.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    text::FromText::from_text(text)
+}
+
 fn counted(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")

@@ -1,11 +1,15 @@
 //! Shows the endpoints as their balancers see them, and takes one out by hand.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use http::StatusCode;
 use serde::Serialize;
-use stanchion_lb::{EndpointSnapshot, LevelSnapshot, Mark};
+use stanchion_lb::{Drained, EndpointSnapshot, LevelSnapshot, Mark};
 
 use super::answer::{self, Answer};
 use super::query;
+use crate::config;
 use crate::snapshot::Snapshot;
 
 #[derive(Serialize)]
@@ -49,6 +53,20 @@ struct Endpoint {
     priority: u8,
 }
 
+/// An endpoint after a change.
+#[derive(Serialize)]
+struct Changed {
+    /// How its drain ended, if that was waited for: `idle`, `overdue`, or `resumed` where somebody
+    /// enabled it meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drained: Option<&'static str>,
+    /// `None` if it went meanwhile.
+    #[serde(flatten)]
+    endpoint: Option<Endpoint>,
+}
+
+const DEADLINE_MAX: Duration = Duration::from_secs(3_600);
+
 /// What can be done by hand.
 const STATES: &str = "enabled, draining or disabled";
 
@@ -66,12 +84,15 @@ pub(super) fn show(snapshot: &Snapshot) -> Answer {
     })
 }
 
-/// Does what a query says: `upstream`, `endpoint` and `state`.
-pub(super) fn change(snapshot: &Snapshot, query: &str) -> Answer {
-    let [upstream, endpoint, state] = match query::read(query, ["upstream", "endpoint", "state"]) {
-        Ok(read) => read,
-        Err(detail) => return answer::problem(StatusCode::BAD_REQUEST, &detail),
-    };
+/// Does what a query says: `upstream`, `endpoint` and `state`. With a `deadline`, the answer to a drain
+/// comes when that has ended; `tell` is called once it has begun.
+pub(super) async fn change(snapshot: Arc<Snapshot>, query: &str, tell: impl Fn()) -> Answer {
+    let names = ["upstream", "endpoint", "state"];
+    let ([upstream, endpoint, state], [deadline]) =
+        match query::read_with(query, names, ["deadline"]) {
+            Ok(read) => read,
+            Err(detail) => return answer::problem(StatusCode::BAD_REQUEST, &detail),
+        };
     let mark = match &*state {
         "enabled" => Mark::Enable,
         "draining" => Mark::Drain,
@@ -81,21 +102,47 @@ pub(super) fn change(snapshot: &Snapshot, query: &str) -> Answer {
             return answer::problem(StatusCode::BAD_REQUEST, &detail);
         }
     };
-    let balance = snapshot.balancers.by_name(&upstream);
+    let deadline = match deadline.map(|text| read_deadline(&text, mark)).transpose() {
+        Ok(deadline) => deadline,
+        Err(detail) => return answer::problem(StatusCode::BAD_REQUEST, &detail),
+    };
+    let balance = snapshot.balancers.by_name(&upstream).cloned();
+    // It may be an hour until it is needed no more.
+    drop(snapshot);
     let marked = balance.and_then(|balance| {
         balance.balancer().mark(&endpoint, mark)?;
-        let now = balance.balancer().snapshot();
-        now.endpoints
-            .into_iter()
-            .find(|known| known.id.as_str() == endpoint)
+        tell();
+        let wait = deadline.and_then(|time| balance.balancer().drain(&endpoint, time));
+        Some((balance, wait))
     });
-    match marked {
-        Some(now) => answer::json(&Endpoint::new(&now)),
-        None => {
-            let detail = format!("there is no endpoint {endpoint:?} of an upstream {upstream:?}");
-            answer::problem(StatusCode::NOT_FOUND, &detail)
-        }
+    let Some((balance, wait)) = marked else {
+        let detail = format!("there is no endpoint {endpoint:?} of an upstream {upstream:?}");
+        return answer::problem(StatusCode::NOT_FOUND, &detail);
+    };
+    let drained = match wait {
+        Some(wait) => Some(wait.await),
+        None => None,
+    };
+    let endpoints = balance.balancer().snapshot().endpoints;
+    let now = endpoints.iter().find(|known| known.id.as_str() == endpoint);
+    answer::json(&Changed {
+        drained: drained.map(|drained| match drained {
+            Drained::Idle => "idle",
+            Drained::Overdue { .. } => "overdue",
+            _ => "resumed",
+        }),
+        endpoint: now.map(Endpoint::new),
+    })
+}
+
+/// How long the end of a drain is waited for.
+fn read_deadline(text: &str, mark: Mark) -> Result<Duration, String> {
+    const EXPECTED: &str = "a time of at most an hour, such as \"30s\"";
+    if mark != Mark::Drain {
+        return Err(query::wrong(text, "deadline", "none but with draining"));
     }
+    let time = config::duration(text).filter(|time| *time <= DEADLINE_MAX);
+    time.ok_or_else(|| query::wrong(text, "deadline", EXPECTED))
 }
 
 impl Level {

@@ -6,19 +6,34 @@
 ///
 /// What is wrong, for the answer.
 pub(super) fn read<const N: usize>(query: &str, names: [&str; N]) -> Result<[String; N], String> {
-    let mut found = [const { None }; N];
+    read_with(query, names, []).map(|(found, [])| found)
+}
+
+/// The same, with the values of `perhaps`, which may be missing.
+pub(super) fn read_with<const N: usize, const M: usize>(
+    query: &str,
+    names: [&str; N],
+    perhaps: [&str; M],
+) -> Result<([String; N], [Option<String>; M]), String> {
+    let (mut found, mut more) = ([const { None }; N], [const { None }; M]);
     for (parameter, value) in form_urlencoded::parse(query.as_bytes()) {
-        let Some(place) = names.iter().position(|name| *name == parameter) else {
-            return Err(wrong(&parameter, "a parameter", &listed(&names, "or")));
+        let place = |names: &[&str]| names.iter().position(|name| *name == parameter);
+        let place = match (place(&names), place(&perhaps)) {
+            (Some(place), _) => &mut found[place],
+            (None, Some(place)) => &mut more[place],
+            (None, None) => {
+                let all = [&names[..], &perhaps[..]].concat();
+                return Err(wrong(&parameter, "a parameter", &listed(&all, "or")));
+            }
         };
-        if found[place].replace(value.into_owned()).is_some() {
+        if place.replace(value.into_owned()).is_some() {
             return Err(wrong("twice", &parameter, "only one"));
         }
     }
     if found.iter().any(Option::is_none) {
         return Err(wrong("too little", "the query", &listed(&names, "and")));
     }
-    Ok(found.map(Option::unwrap_or_default))
+    Ok((found.map(Option::unwrap_or_default), more))
 }
 
 /// Says what is not allowed.

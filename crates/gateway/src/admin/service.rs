@@ -200,9 +200,8 @@ impl Admin {
             }
             Place::Endpoints => endpoints::show(&self.shared.snapshot()),
             Place::SetEndpoint => {
-                let answer = endpoints::change(&self.shared.snapshot(), query);
-                self.tell();
-                answer
+                let snapshot = self.shared.snapshot();
+                endpoints::change(snapshot, query, || self.tell()).await
             }
             Place::Switches => switches::show(&self.shared.switches),
             Place::SetSwitch => {

@@ -177,6 +177,38 @@ fn an_operator_drains_an_endpoint_and_takes_it_back() {
 }
 
 #[test]
+fn the_answer_to_a_drain_with_a_deadline_comes_when_the_endpoint_is_idle() {
+    let (busy, go) = halting();
+    let gateway = Setup::default().start(&[busy.url()]);
+    let mut waiting = client(&gateway);
+    waiting.ask("GET", "/", &["host: a.test"]);
+    waiting.head().unwrap();
+    let (_, now) = set(&gateway, &busy, "draining&deadline=1ms");
+    assert_eq!(
+        (&now["drained"], &now["in_flight"]),
+        (&"overdue".into(), &1.into())
+    );
+    // Both are answered, by what happens meanwhile.
+    for (state, drained) in [("enabled", "resumed"), ("", "idle")] {
+        set(&gateway, &busy, "enabled");
+        let asked = std::thread::scope(|scope| {
+            let answer = scope.spawn(|| set(&gateway, &busy, "draining&deadline=1h"));
+            eventually("it drains", || {
+                shown(&gateway, &busy)["health"] == "draining"
+            });
+            match state {
+                "" => go.send(()).unwrap(),
+                state => assert_eq!(set(&gateway, &busy, state).0, 200),
+            }
+            answer.join().unwrap()
+        });
+        assert_eq!((asked.0, &asked.1["drained"]), (200, &drained.into()));
+    }
+    assert_eq!(shown(&gateway, &busy)["in_flight"], 0);
+    gateway.shutdown();
+}
+
+#[test]
 fn what_cannot_be_changed_is_told() {
     let origin = Origin::saying("");
     let gateway = Setup::default().start(&[origin.url()]);
@@ -187,6 +219,19 @@ fn what_cannot_be_changed_is_told() {
         detail,
         "state: \"asleep\" given, expected enabled, draining or disabled"
     );
+    for (state, said) in [
+        (
+            "draining&deadline=2h",
+            "deadline: \"2h\" given, expected a time of at most an hour, such as \"30s\"",
+        ),
+        (
+            "enabled&deadline=1s",
+            "deadline: \"1s\" given, expected none but with draining",
+        ),
+    ] {
+        let (status, problem) = set(&gateway, &origin, state);
+        assert_eq!((status, problem["detail"].as_str()), (400, Some(said)));
+    }
     let target = "/endpoints/set?upstream=main&endpoint=no&state=draining";
     assert_eq!(post(&gateway, target).0, 404);
     let target = "/endpoints/set?upstream=no&endpoint=no&state=draining";
