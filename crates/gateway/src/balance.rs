@@ -10,11 +10,12 @@ use std::time::Duration;
 use http::StatusCode;
 use stanchion_core::Clock;
 use stanchion_lb::policy::{
-    self, LeastConnections, P2c, PeakEwma, Random, RoundRobin, WeightedLeastConnections,
-    WeightedRoundRobin,
+    self, ConsistentHash, InvalidPolicy, LeastConnections, P2c, PeakEwma, Random, RoundRobin,
+    WeightedLeastConnections, WeightedRoundRobin,
 };
 use stanchion_lb::{Balancer, Endpoint, Locality, Mark, PickContext, Picked, Unavailable};
 
+use crate::affinity::Wants;
 use crate::build_error::BuildError;
 use crate::check::Check;
 use crate::config::{self, Balancing, Config, Policy};
@@ -29,11 +30,13 @@ pub(crate) struct Balancers(Vec<Standing>);
 struct Standing {
     upstream: Arc<str>,
     policy: Policy,
+    hash: Option<config::keys::Hash>,
     balancing: Balancing,
     /// Of these two, what is another one than before is to be put in force.
     is_new: IsNew,
     balance: Balance,
     check: Option<Check>,
+    wants: Option<Wants>,
     servers: Vec<Arc<Server>>,
     /// Of the servers as configured, in the same order.
     endpoints: Vec<config::Endpoint>,
@@ -140,6 +143,11 @@ impl Balancers {
         (&standing.balance, &standing.servers)
     }
 
+    /// What requests to the upstream at this place want, if they want anything.
+    pub(crate) fn wants(&self, upstream: usize) -> Option<&Wants> {
+        self.0[upstream].wants.as_ref()
+    }
+
     pub(crate) fn by_name(&self, upstream: &str) -> Option<&Balance> {
         let found = self
             .0
@@ -213,10 +221,13 @@ impl Standing {
         Ok(Self {
             check: Check::new(config).map_err(BuildError::Balancing)?,
             upstream: config.name.clone(),
+            wants: Wants::new(config, clock)?,
             policy: config.policy,
+            hash: config.hash.clone(),
             balancing: config.balancing.clone(),
             is_new: IsNew {
-                policy: kept.is_none_or(|kept| kept.policy != config.policy),
+                policy: kept
+                    .is_none_or(|kept| kept.policy != config.policy || kept.hash != config.hash),
                 balancing: kept.is_none_or(|kept| kept.balancing != config.balancing),
             },
             balance: Balance {
@@ -249,14 +260,18 @@ impl Standing {
         });
         // A policy is changed together with the endpoints that it is for.
         let updated = match self.is_new.policy {
-            true => balancer.update_with_policy(endpoints, self.policy()),
+            true => {
+                let policy = self.policy().map_err(BuildError::Policy)?;
+                balancer.update_with_policy(endpoints, policy)
+            }
             false => balancer.update(endpoints),
         };
         updated.map(|_| ()).map_err(BuildError::Balancer)
     }
 
-    fn policy(&self) -> Arc<dyn policy::Policy<Arc<Server>>> {
-        match self.policy {
+    fn policy(&self) -> Result<Arc<dyn policy::Policy<Arc<Server>>>, InvalidPolicy> {
+        let by_hash = self.hash.as_ref().map(|hash| hash.policy(self.policy));
+        Ok(match self.policy {
             Policy::RoundRobin => Arc::new(RoundRobin::new()),
             Policy::WeightedRoundRobin => Arc::new(WeightedRoundRobin::new()),
             Policy::Random => Arc::new(Random::new()),
@@ -264,7 +279,16 @@ impl Standing {
             Policy::WeightedLeastConnections => Arc::new(WeightedLeastConnections::new()),
             Policy::P2c => Arc::new(P2c::new()),
             Policy::PeakEwma => Arc::new(PeakEwma::new()),
-        }
+            Policy::Ring | Policy::Maglev | Policy::Rendezvous => {
+                // A configuration has it for each of the three.
+                Arc::new(
+                    by_hash
+                        .transpose()?
+                        .flatten()
+                        .unwrap_or_else(ConsistentHash::ring),
+                )
+            }
+        })
     }
 }
 

@@ -7,6 +7,7 @@ mod edits;
 mod error;
 mod field;
 mod file;
+pub(crate) mod keys;
 mod limit;
 mod running;
 mod show;
@@ -174,6 +175,11 @@ pub(crate) struct Upstream {
     #[serde(serialize_with = "show::endpoints")]
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) policy: Policy,
+    /// There where the policy goes by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hash: Option<keys::Hash>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) affinity: Option<keys::Affinity>,
     #[serde(flatten)]
     pub(crate) balancing: Balancing,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -225,6 +231,9 @@ pub(crate) enum Policy {
     WeightedLeastConnections,
     P2c,
     PeakEwma,
+    Ring,
+    Maglev,
+    Rendezvous,
 }
 
 impl Policy {
@@ -238,6 +247,7 @@ impl Policy {
             Self::WeightedLeastConnections => "where the fewest requests are, by weight",
             Self::P2c => "to the one of two with fewer requests",
             Self::PeakEwma => "to the one of two that answers sooner",
+            Self::Ring | Self::Maglev | Self::Rendezvous => "to whom its key belongs",
         }
     }
 }

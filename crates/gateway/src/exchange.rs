@@ -4,10 +4,12 @@ mod inbound;
 mod outbound;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::HeaderValue;
 use stanchion_core::Instant;
 
+use crate::affinity::Wanted;
 use crate::problem::Problem;
 use crate::trace::TraceId;
 
@@ -38,6 +40,8 @@ pub(crate) struct Origin {
     pub(crate) started: Instant,
     /// The request's id; visible ASCII without quotes and backslashes.
     pub(crate) id: HeaderValue,
+    /// What it wants of the choice of its server, where that was looked for.
+    pub(crate) wanted: Option<Arc<Wanted>>,
     /// The trace it belongs to, once that was looked for.
     pub(crate) trace: Option<TraceId>,
 }

@@ -117,7 +117,7 @@ impl Gateway {
         let switches = switches.into_iter().collect();
         let shared = Shared::new(config, clock, observer, switches).map_err(|error| {
             let error = io::Error::new(io::ErrorKind::InvalidInput, error);
-            StartError::new("cannot make a limit".to_owned(), error)
+            StartError::new("cannot serve by the configuration".to_owned(), error)
         })?;
         let log = AccessLog::open(&target, &shared.metrics.log_lines_dropped)
             .map_err(|error| StartError::new("cannot open the access log".to_owned(), error))?;
@@ -168,7 +168,7 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// When a limit cannot be made. Nothing changed then.
+    /// When a secret cannot be read, or a thread cannot be made. Nothing changed then.
     pub fn apply(&self, config: Config) -> Result<Reloaded, ReloadError> {
         self.shared.apply(config)
     }

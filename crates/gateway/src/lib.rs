@@ -3,6 +3,7 @@
 
 mod access_log;
 mod admin;
+mod affinity;
 mod balance;
 mod bell;
 mod body_limit;

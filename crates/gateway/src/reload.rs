@@ -136,7 +136,7 @@ impl Shared {
     ) -> Result<Reloaded, ReloadError> {
         let (config, restart) = config.for_running(&running.config);
         let next = running.next(config, self.making());
-        let next = Arc::new(next.map_err(ReloadError::limit)?);
+        let next = Arc::new(next.map_err(ReloadError::build)?);
         // Nothing can fail from here on.
         self.put_in_force(next.clone());
         followers.retain(|follower| follower(&next) == Followed::Swapped);

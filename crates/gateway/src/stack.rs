@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tower::util::MapResponseLayer;
 use tower::{Service, ServiceBuilder, service_fn};
 
+use crate::affinity::{Wants, WantsLayer};
 use crate::body_limit::BodyLimitLayer;
 use crate::breaker::{Guards, GuardsLayer};
 use crate::config::{self, Telling};
@@ -34,7 +35,8 @@ pub(crate) fn gateway(
         let recorder = worker.recorder(&config.id);
         let forwarded = snapshot.config.upstreams[config.upstream].forwarded;
         let guards = snapshot.breakers.route(&config.id);
-        route(config, limits, guards, forwarded, recorder, upstream)
+        let wants = snapshot.balancers.wants(config.upstream);
+        route(config, limits, guards, wants, forwarded, recorder, upstream)
     });
     let table = Table::new(&config.routes).with_encoded_slash(config.listen.encoded_slash);
     let unmatched = worker.recorder(&Arc::from(config::UNMATCHED));
@@ -49,12 +51,14 @@ fn route(
     config: &config::Route,
     limits: &[Limit],
     guards: Guards,
+    wants: Option<&Wants>,
     forwarded: Telling,
     recorder: Arc<Recorder>,
     upstream: Arc<Upstream>,
 ) -> impl GatewayService + use<> {
     let limits = (!limits.is_empty()).then(|| LimitsLayer::new(limits));
     let guards = (!guards.is_empty()).then(|| GuardsLayer::new(guards));
+    let wants = wants.cloned().map(WantsLayer::new);
     let rewrite = Arc::new(Rewrite::new(config));
     let rewrites = rewrite.changes_responses().then(|| {
         let rewrite = rewrite.clone();
@@ -67,6 +71,7 @@ fn route(
         .option_layer(limits)
         // Behind the limits: what they refuse is no request to the server.
         .option_layer(guards)
+        .option_layer(wants)
         .layer(BodyLimitLayer::new(config.bodies))
         .service(service_fn(move |mut request: Request| {
             forward::request(&mut request, forwarded);

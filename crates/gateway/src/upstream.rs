@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use stanchion_core::{Clock, Instant, Outcome};
 use stanchion_lb::{EndpointId, PickContext, Unavailable};
 
+use crate::affinity::Wanted;
 use crate::balance::{self, Balance, Pick, Server};
 use crate::breaker::{self, Admitted, Guards, Refusal};
 use crate::config;
@@ -150,7 +151,7 @@ impl Upstream {
     ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
         let id = request.body().origin().id.clone();
         let mut tried = Tried::default();
-        let chosen = self.choose(&mut tried);
+        let chosen = self.choose(&mut tried, wanted(&request));
         let kept = match &chosen {
             Ok(chosen) => match &self.at(chosen.place).connections {
                 Connections::Http1(pool) => pool.lease_kept(),
@@ -186,9 +187,12 @@ impl Upstream {
     /// # Errors
     ///
     /// If the balancer has none, or none but those that were tried or refuse.
-    fn choose(&self, tried: &mut Tried) -> Result<Chosen, Unavailable> {
+    fn choose(&self, tried: &mut Tried, wanted: Option<&Wanted>) -> Result<Chosen, Unavailable> {
         loop {
-            let context = PickContext::new().with_avoid(&tried.ids);
+            let mut context = PickContext::new().with_avoid(&tried.ids);
+            if let Some(wanted) = wanted {
+                context = wanted.heeded(context);
+            }
             let pick = match self.balance.pick(&context) {
                 Ok(pick) => pick,
                 Err(_) if self.ask_held(tried) => continue,
@@ -259,12 +263,17 @@ impl Upstream {
     }
 
     /// The same endpoint again, for a request that came back unsent.
-    fn again(&self, mut chosen: Chosen, tried: &mut Tried) -> Result<Chosen, Unavailable> {
+    fn again(
+        &self,
+        mut chosen: Chosen,
+        tried: &mut Tried,
+        wanted: Option<&Wanted>,
+    ) -> Result<Chosen, Unavailable> {
         let endpoint = self.at(chosen.place);
         let pick = chosen.admitted.take_pick();
         endpoint.unsent(chosen.admitted);
         let Some(pick) = pick else {
-            return self.choose(tried);
+            return self.choose(tried, wanted);
         };
         match endpoint.guards.admit() {
             Ok(admitted) => Ok(Chosen {
@@ -274,7 +283,7 @@ impl Upstream {
             Err(refusal) => {
                 tried.refused(refusal);
                 tried.pass_over(pick);
-                self.choose(tried)
+                self.choose(tried, wanted)
             }
         }
     }
@@ -316,7 +325,11 @@ impl Upstream {
                                 });
                             }
                             Sent::Unsent(returned) if !second => {
-                                chosen = self.again(Chosen { place, admitted }, &mut tried);
+                                chosen = self.again(
+                                    Chosen { place, admitted },
+                                    &mut tried,
+                                    wanted(&returned),
+                                );
                                 request = returned;
                                 connection = Connection::New;
                                 second = true;
@@ -342,7 +355,11 @@ impl Upstream {
                                 });
                             }
                             (h2::Sent::Unsent(returned), lease) if !second => {
-                                chosen = self.again(Chosen { place, admitted }, &mut tried);
+                                chosen = self.again(
+                                    Chosen { place, admitted },
+                                    &mut tried,
+                                    wanted(&returned),
+                                );
                                 request = returned;
                                 refused = lease;
                                 second = true;
@@ -363,7 +380,7 @@ impl Upstream {
             }
             endpoint.metrics.failed(no_connection.cause());
             tried.failed(no_connection, place, &endpoint.server, admitted);
-            chosen = self.choose(&mut tried);
+            chosen = self.choose(&mut tried, wanted(&request));
             second = true;
         }
     }
@@ -377,6 +394,11 @@ impl Upstream {
             }
         }
     }
+}
+
+/// What a request wants of the choice of its endpoint.
+fn wanted(request: &Request) -> Option<&Wanted> {
+    request.body().origin().wanted.as_deref()
 }
 
 /// An endpoint that lets a request through.

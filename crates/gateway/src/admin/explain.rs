@@ -7,7 +7,10 @@ use serde::Serialize;
 use stanchion_ratelimit::MissingKey;
 
 use crate::client::Clients;
-use crate::config::{Config, FieldEdits, HostPattern, Limit, Route, Telling, missing_word};
+use crate::config::keys::{Affinity, HashBy};
+use crate::config::{
+    Config, FieldEdits, HostPattern, Limit, Route, Telling, Upstream, missing_word,
+};
 use crate::exchange::Peer;
 use crate::limit::{LimitKey, NO_KEY, Tiers};
 use crate::problem::Problem;
@@ -123,7 +126,14 @@ pub(super) fn explain<'a>(config: &'a Config, question: Question) -> Explanation
             }
             let upstream = &config.upstreams[route.upstream];
             let urls: Vec<&str> = upstream.endpoints.iter().map(|it| &*it.url).collect();
-            let mut does = format!("sends to {} {}", urls.join(", "), upstream.policy.does());
+            let mut does = format!("sends to {} {}", urls.join(", "), chosen(upstream));
+            if let Some(affinity) = &upstream.affinity {
+                does.push_str(", but a session where it was before, by ");
+                does.push_str(&match affinity {
+                    Affinity::Cookie(cookie) => format!("the cookie {}", cookie.name),
+                    Affinity::Header { header } => format!("the field {header}"),
+                });
+            }
             if upstream.checks.is_some() {
                 does.push_str(", past those that fail their checks");
             }
@@ -154,6 +164,19 @@ pub(super) fn explain<'a>(config: &'a Config, question: Question) -> Explanation
         steps,
         others,
         others_left_out,
+    }
+}
+
+/// By what the policy goes.
+fn chosen(upstream: &Upstream) -> String {
+    let does = upstream.policy.does();
+    match upstream.hash.as_ref().map(|hash| &hash.by) {
+        None => does.to_owned(),
+        Some(HashBy::Address) => format!("{does}, the client's network"),
+        Some(HashBy::Header(name)) => format!("{does}, the field {name}"),
+        Some(HashBy::Cookie(name)) => format!("{does}, the cookie {name}"),
+        Some(HashBy::Query(name)) => format!("{does}, the parameter {name}"),
+        Some(HashBy::Path) => format!("{does}, the path"),
     }
 }
 

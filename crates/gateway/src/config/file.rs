@@ -4,6 +4,7 @@ mod balancing;
 mod breakers;
 mod checks;
 mod endpoints;
+mod keys;
 mod limits;
 mod routes;
 mod throttles;
@@ -32,6 +33,7 @@ use balancing::{OutliersTable, SlowStartTable};
 use breakers::BreakerTable;
 use checks::ChecksTable;
 use endpoints::EndpointEntry;
+use keys::{AffinityTable, HashTable};
 use limits::{Known, RedisTable, TierTable};
 use routes::RouteTable;
 use throttles::ThrottleTable;
@@ -99,6 +101,8 @@ struct UpstreamTable {
     endpoints: Spanned<Vec<Spanned<EndpointEntry>>>,
     #[serde(default)]
     policy: Policy,
+    hash: Option<Spanned<HashTable>>,
+    affinity: Option<Spanned<AffinityTable>>,
     panic_threshold: Option<Spanned<usize>>,
     overprovisioning: Option<Spanned<usize>>,
     local_zone: Option<Text<Zone>>,
@@ -255,7 +259,10 @@ impl Reader<'_> {
             self.mistake(&name.span(), message);
         }
         let balancing = self.balancing(&mut table);
+        let servers = table.endpoints.span();
         let endpoints = self.endpoints(table.endpoints);
+        let hash = self.hash(table.policy, table.hash);
+        self.fits(table.policy, hash.as_ref(), &endpoints, &servers);
         // A connection of HTTP/2 carries many requests.
         let connections_max = match table.protocol {
             Protocol::Http1 => 256,
@@ -267,6 +274,8 @@ impl Reader<'_> {
             name: name.get_ref().as_str().into(),
             endpoints,
             policy: table.policy,
+            hash,
+            affinity: table.affinity.and_then(|table| self.affinity(table)),
             balancing,
             checks: table.checks.map(|checks| self.checks(checks)),
             connect_timeout: self.duration(table.connect_timeout, SECOND, WAIT),

@@ -343,6 +343,9 @@ mod tests {
             endpoints = ["http://c.test", { url = "http://d.test", zone = "z", in_flight_max = 9 }]
             local_zone = "z"
             slow_start = { aggression = 1.5 }
+            policy = "maglev"
+            hash = { by = "query:id", bound = 1.5 }
+            affinity = { cookie = "lb", secret = "file:/s", old_secrets = ["env:S"], max_age = "1h", domain = "c.test" }
             checks = { path = "/up?x", status = "200-299", host = "c.test", degraded_header = "X-Ill" }
             outliers = { consecutive = 0, success_rate = false, failure_percentage = true }
             [[route]]
@@ -371,6 +374,8 @@ mod tests {
         let upstream = &shown["upstream"]["c"];
         assert_eq!(upstream["endpoints"][1]["in_flight_max"], 9);
         assert_eq!(upstream["slow_start"]["window"], "30s");
+        assert_eq!(upstream["hash"]["by"], "query:id");
+        assert_eq!(upstream["affinity"]["old_secrets"][0], "env:S");
         let checks = &upstream["checks"];
         assert_eq!(
             (&checks["path"], &checks["status"]),

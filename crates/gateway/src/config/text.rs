@@ -15,6 +15,7 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use crate::router;
 
+use super::keys::{HashBy, Secret};
 use super::{EncodedSlash, HostPattern, LimitBy, LogTarget, Outage};
 
 /// A value that is written as a string.
@@ -244,6 +245,82 @@ impl FromText for HeaderName {
 
     fn from_text(text: &str) -> Option<Self> {
         text.parse().ok()
+    }
+}
+
+impl FromText for HashBy {
+    const EXPECTED: &'static str = "\"address\", \"path\", or \"header:\", \"cookie:\" or \"query:\" \
+                                    and a name, such as \"header:x-tenant\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match (text, text.split_once(':')) {
+            ("address", _) => Some(Self::Address),
+            ("path", _) => Some(Self::Path),
+            (_, Some(("header", name))) => name.parse().ok().map(Self::Header),
+            (_, Some(("cookie", name))) => {
+                let CookieName(name) = CookieName::from_text(name)?;
+                Some(Self::Cookie(name))
+            }
+            (_, Some(("query", name))) if !name.is_empty() => Some(Self::Query(name.into())),
+            _ => None,
+        }
+    }
+}
+
+/// As RFC 6265 has it.
+pub(super) struct CookieName(pub(super) Box<str>);
+
+impl FromText for CookieName {
+    const EXPECTED: &'static str =
+        "1 to 128 letters, digits and characters of !#$%&'*+-.^_`|~, such as \"lb\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let fits = (1..=128).contains(&text.len()) && text.bytes().all(allowed);
+        fits.then(|| Self(text.into()))
+    }
+}
+
+/// For which paths a browser sends a cookie.
+pub(super) struct CookiePath(pub(super) Box<str>);
+
+impl FromText for CookiePath {
+    const EXPECTED: &'static str =
+        "a path that begins with / and has no semicolon, such as \"/shop\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let fits = text.starts_with('/') && is_attribute(text);
+        fits.then(|| Self(text.into()))
+    }
+}
+
+/// For which hosts a browser sends a cookie.
+pub(super) struct CookieDomain(pub(super) Box<str>);
+
+impl FromText for CookieDomain {
+    const EXPECTED: &'static str = "a domain, such as \"example.com\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let fits = !text.is_empty() && is_attribute(text);
+        fits.then(|| Self(text.into()))
+    }
+}
+
+fn is_attribute(text: &str) -> bool {
+    let allowed = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b';';
+    text.len() <= 1_024 && text.bytes().all(allowed)
+}
+
+impl FromText for Secret {
+    const EXPECTED: &'static str = "\"file:\" and a path, or \"env:\" and the name of a variable";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text.split_once(':')? {
+            (_, "") => None,
+            ("file", path) => Some(Self::File(path.into())),
+            ("env", name) => Some(Self::Env(name.into())),
+            _ => None,
+        }
     }
 }
 

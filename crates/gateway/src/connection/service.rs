@@ -57,6 +57,7 @@ where
             peer,
             started: clock.now(),
             id: HeaderValue::from_static(""),
+            wanted: None,
             trace: None,
         };
         let patience = snapshot.config.listen.body_timeout;

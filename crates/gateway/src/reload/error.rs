@@ -15,7 +15,7 @@ pub struct ReloadError {
 enum Cause {
     NoFile,
     Read(ReadError),
-    Limit(BuildError),
+    Build(BuildError),
 }
 
 impl ReloadError {
@@ -27,8 +27,8 @@ impl ReloadError {
         Self::new(Cause::Read(error))
     }
 
-    pub(super) fn limit(error: BuildError) -> Self {
-        Self::new(Cause::Limit(error))
+    pub(super) fn build(error: BuildError) -> Self {
+        Self::new(Cause::Build(error))
     }
 
     fn new(cause: Cause) -> Self {
@@ -44,7 +44,7 @@ impl fmt::Display for ReloadError {
             Cause::NoFile => f.write_str("the configuration was not read from a file"),
             // Its text leads each mistake by file and line.
             Cause::Read(error) => error.fmt(f),
-            Cause::Limit(_) => f.write_str("cannot make a limit"),
+            Cause::Build(_) => f.write_str("cannot serve by the configuration"),
         }
     }
 }
@@ -54,7 +54,7 @@ impl Error for ReloadError {
         match &*self.cause {
             Cause::NoFile => None,
             Cause::Read(error) => error.source(),
-            Cause::Limit(error) => Some(error),
+            Cause::Build(error) => Some(error),
         }
     }
 }

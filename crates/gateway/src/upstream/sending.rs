@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use http::HeaderValue;
 
 use super::lease::Sent;
-use super::{Chosen, Connection, Tried, Upstream, Way};
+use super::{Chosen, Connection, Tried, Upstream, Way, wanted};
 use crate::exchange::{Outbound, Request, Response};
 
 /// A request on its way to an endpoint and back.
@@ -76,7 +76,8 @@ impl<F: Future<Output = Sent>> Future for Sending<F> {
                 Sent::Unsent(request) => {
                     let mut tried = Tried::default();
                     let place = chosen.place;
-                    let chosen = upstream.again(Chosen { place, admitted }, &mut tried);
+                    let chosen = Chosen { place, admitted };
+                    let chosen = upstream.again(chosen, &mut tried, wanted(&request));
                     let way = Way {
                         chosen,
                         connection: Connection::New,

@@ -33,5 +33,6 @@ mod reload;
 mod reload_model;
 mod rewrite;
 mod routing;
+mod sessions;
 mod shutdown;
 mod trace;

@@ -322,6 +322,7 @@ fn the_example_tells_the_defaults() {
         "breaker",
         "throttle",
         "local_zone",
+        "affinity",
         "slow_start",
         "outliers",
         "checks",
@@ -333,7 +334,13 @@ fn the_example_tells_the_defaults() {
 #[test]
 fn the_tables_of_the_example_tell_their_defaults() {
     let asks = "path = \"/healthz\", host = \"users.internal\"";
-    for (table, set) in [("slow_start", ""), ("outliers", ""), ("checks", asks)] {
+    let bound = "cookie = \"lb\", secret = \"file:/etc/stanchion/sessions\", max_age = \"24h\"";
+    for (table, set) in [
+        ("affinity", bound),
+        ("slow_start", ""),
+        ("outliers", ""),
+        ("checks", asks),
+    ] {
         let mut lines = EXAMPLE.lines();
         let line = lines.find_map(|line| {
             let line = line.strip_prefix("# ")?;

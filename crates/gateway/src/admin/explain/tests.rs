@@ -226,6 +226,27 @@ fn breakers_are_told_where_they_stand() {
 }
 
 #[test]
+fn what_decides_on_the_server_is_told() {
+    let told = ask(
+        r#"
+        listen.address = "127.0.0.1:8080"
+        route = [{ id = "all", upstream = "a" }]
+        [upstream.a]
+        endpoints = ["http://a.test"]
+        policy = "ring"
+        hash.by = "cookie:id"
+        affinity.header = "x-server"
+        checks = {}
+        "#,
+        "url=/",
+    );
+    let upstream = told["steps"].as_array().unwrap().last().unwrap();
+    let expected = "sends to a.test:80 to whom its key belongs, the cookie id, but a session where it \
+                    was before, by the field x-server, past those that fail their checks";
+    assert_eq!(upstream["does"], expected);
+}
+
+#[test]
 fn a_url_without_a_host_asks_the_gateway_by_its_address() {
     let told = ask(CONFIG, "url=/users/1");
     assert_eq!(

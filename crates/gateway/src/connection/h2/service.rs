@@ -76,6 +76,7 @@ where
             peer,
             started: now,
             id: HeaderValue::from_static(""),
+            wanted: None,
             trace: None,
         };
         let head_only = parts.method == Method::HEAD;
