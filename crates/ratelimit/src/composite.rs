@@ -12,14 +12,14 @@ use std::sync::Arc;
 
 use stanchion_core::{Clock, Instant, KeyExtractor, Observe};
 
-use crate::keyed::{InvalidMaxKeys, KeyHash};
+use crate::keyed::{InvalidMaxKeys, KeyHash, Place};
 use crate::{Event, Policy, Rejected, Status, WhenFull};
 pub use change::{InvalidChange, NoSuchLimit};
 pub use invalid::InvalidComposite;
 #[cfg(feature = "redis")]
 pub(crate) use invalid::is_name;
+pub(crate) use member::{Asked, Next, hold};
 use member::{Member, keyed, shared};
-pub(crate) use member::{Next, hold};
 use outcome::Violations;
 pub use outcome::{Admitted, Refused, Standings};
 
@@ -311,34 +311,41 @@ impl<Req: ?Sized> CompositeRateLimiter<Req> {
     }
 
     /// The same, without the names.
+    #[inline]
     pub(crate) fn decide(&self, request: &Req, cost: u64) -> Result<Standings, Refused> {
+        // Filled in its place, since it is wide.
+        let mut standings = Standings::NONE;
+        match self.refuse(request, cost, &mut standings) {
+            None => Ok(standings),
+            Some(refused) => Err(refused),
+        }
+    }
+
+    /// Decides; tells where the limits stand, and which refused.
+    fn refuse(&self, request: &Req, cost: u64, standings: &mut Standings) -> Option<Refused> {
         let shared = &*self.shared;
-        let mut checks = Checks {
-            now: Instant::ZERO,
-            asked: [(0, 0); LIMITS_MAX],
-            statuses: [None; LIMITS_MAX],
-            violations: Violations::NONE,
-        };
+        let mut asked = [(0, 0); LIMITS_MAX];
+        let mut violations = Violations::NONE;
         for (index, limit) in shared.limits.iter().enumerate() {
-            let cost = limit.cost.as_ref().map_or(cost, |cost_of| cost_of(request));
-            match (limit.key)(request) {
-                Some(hash) => checks.asked[index] = (hash, cost),
-                None => checks.violations.add(index, Rejected::no_key()),
+            match limit.key(request) {
+                Some(hash) => asked[index] = (hash, limit.cost(request, cost)),
+                None => violations.add(index, Rejected::no_key()),
             }
         }
-        if checks.violations.is_none() {
-            checks.now = self.clock.now();
-            checks.visit(&shared.limits, 0);
+        if violations.is_none() {
+            let mut checks = Checks {
+                now: self.clock.now(),
+                asked,
+                violations,
+            };
+            checks.visit(&shared.limits, 0, &mut standings.statuses);
+            violations = checks.violations;
         }
-        match checks.violations.by(&shared.names) {
-            None => Ok(Standings::new(checks.statuses)),
-            Some(refused) => {
-                if let Some(observer) = &self.observer {
-                    observer.observe(&Event::Rejected(*refused.rejected()));
-                }
-                Err(refused)
-            }
+        let refused = violations.by(&shared.names)?;
+        if let Some(observer) = &self.observer {
+            observer.observe(&Event::Rejected(*refused.rejected()));
         }
+        Some(refused)
     }
 
     /// Gives back to each limit what a request of this cost took and did not need: no more than was
@@ -371,7 +378,13 @@ impl<Req: ?Sized> CompositeRateLimiter<Req> {
         let now = self.clock.now();
         for (member, hash, cost) in self.asked(request, cost) {
             let mut admits = |verdict: Result<(), Rejected>| verdict.is_ok();
-            let _ = member.hold(hash, now, cost, WhenFull::default(), &mut admits);
+            let asked = Asked {
+                hash,
+                now,
+                cost,
+                when_full: WhenFull::default(),
+            };
+            member.hold(&asked, &mut None, &mut admits);
         }
     }
 
@@ -382,8 +395,8 @@ impl<Req: ?Sized> CompositeRateLimiter<Req> {
         cost: u64,
     ) -> impl Iterator<Item = (&'a dyn Member, u64, u64)> {
         self.limits().iter().filter_map(move |limit| {
-            let cost = limit.cost.as_ref().map_or(cost, |cost_of| cost_of(request));
-            Some((&**limit.member.as_ref().ok()?, (limit.key)(request)?, cost))
+            let member = &**limit.member.as_ref().ok()?;
+            Some((member, limit.key(request)?, limit.cost(request, cost)))
         })
     }
 
@@ -400,37 +413,67 @@ impl<Req: ?Sized> CompositeRateLimiter<Req> {
     }
 }
 
+impl<Req: ?Sized> CompositeLimit<Req> {
+    /// The hash of the request's key; all are alike where the limit is shared.
+    #[inline]
+    fn key(&self, request: &Req) -> Option<u64> {
+        match &self.by_key {
+            Some(_) => (self.key)(request),
+            None => Some(0),
+        }
+    }
+
+    /// What the request costs this limit, where it is checked for `cost`.
+    #[inline]
+    fn cost(&self, request: &Req, cost: u64) -> u64 {
+        match &self.cost {
+            Some(cost_of) => cost_of(request),
+            None => cost,
+        }
+    }
+}
+
 /// One request before all limits.
 struct Checks {
     now: Instant,
     /// The hash of the key, and the cost.
     asked: [(u64, u64); LIMITS_MAX],
-    statuses: [Option<Status>; LIMITS_MAX],
     violations: Violations,
 }
 
 impl Checks {
     /// Holds the limits from `index` on, one within the other, and tells whether all admit. The
     /// order is that of the limits for every request, so nobody waits in a circle.
-    fn visit<Req: ?Sized>(&mut self, limits: &[CompositeLimit<Req>], index: usize) -> bool {
-        let Some(limit) = limits.get(index) else {
+    fn visit<Req: ?Sized>(
+        &mut self,
+        limits: &[CompositeLimit<Req>],
+        index: usize,
+        told: &mut [Option<Status>],
+    ) -> bool {
+        let (Some(limit), Some((told, rest))) = (limits.get(index), told.split_first_mut()) else {
             return self.violations.is_none();
         };
         let Ok(member) = &limit.member else {
             return false;
         };
         let (hash, cost) = self.asked[index];
+        let asked = Asked {
+            hash,
+            now: self.now,
+            cost,
+            when_full: limit.when_full,
+        };
         let mut taken = false;
-        let now = self.now;
-        let (status, place) = member.hold(hash, now, cost, limit.when_full, &mut |verdict| {
+        let place = member.hold(&asked, told, &mut |verdict| {
             if let Err(rejected) = verdict {
                 self.violations.add(index, rejected);
             }
-            taken = self.visit(limits, index + 1);
+            taken = self.visit(limits, index + 1, rest);
             taken
         });
-        member.count(place);
-        self.statuses[index] = Some(status);
+        if place != Place::Own {
+            member.count(place);
+        }
         taken
     }
 }

@@ -15,18 +15,22 @@ use crate::{Status, StrictWindow, WhenFull};
 /// Is told a limit's verdict while its state is held, and tells whether to take.
 pub(crate) type Next<'a> = &'a mut dyn FnMut(Result<(), Rejected>) -> bool;
 
+/// What is asked of one limit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    /// Of the key.
+    pub(crate) hash: u64,
+    pub(crate) now: Instant,
+    pub(crate) cost: u64,
+    pub(crate) when_full: WhenFull,
+}
+
 pub(super) trait Member: Send + Sync {
-    /// Holds the state of the key of `hash` while `next` is told whether it admits `cost`, and
-    /// takes it if `next` says so. Tells where the state stands then, and how the key came to its
-    /// place.
-    fn hold(
-        &self,
-        hash: u64,
-        now: Instant,
-        cost: u64,
-        when_full: WhenFull,
-        next: Next<'_>,
-    ) -> (Status, Place);
+    /// Holds the state of the key while `next` is told whether it admits the cost, and takes it if
+    /// `next` says so. Tells where the state stands then, and how the key came to its place.
+    ///
+    /// A status is wide, and is made where it stays: to copy it costs as much as half of a check.
+    fn hold(&self, asked: &Asked, told: &mut Option<Status>, next: Next<'_>) -> Place;
 
     /// Where the key of `hash` stands.
     fn peek(&self, hash: u64, now: Instant) -> Status;
@@ -130,15 +134,16 @@ pub(super) fn keyed(policy: Policy, max_keys: usize) -> Result<Box<dyn Member>, 
     Ok(make(policy, ByKey(InvalidMaxKeys::unless_valid(max_keys)?)))
 }
 
-/// Asks a state that is held, and takes from it if `next` says so; tells where it stands, and
-/// whether anything was taken.
+/// Asks a state that is held, and takes from it if `next` says so. Tells where it stands, and whether
+/// anything was taken.
+#[inline]
 pub(crate) fn hold<A: Algorithm>(
     algorithm: &A,
     state: &mut A::State,
-    now: Instant,
-    cost: u64,
+    (now, cost): (Instant, u64),
+    told: &mut Option<Status>,
     next: Next<'_>,
-) -> (Status, bool) {
+) -> bool {
     algorithm.advance(state, now);
     let verdict = if cost == 0 || algorithm.fits(state, now, cost) {
         Ok(())
@@ -149,7 +154,8 @@ pub(crate) fn hold<A: Algorithm>(
     if taken {
         algorithm.take(state, now, cost);
     }
-    (algorithm.status(state, now, 1), taken)
+    *told = Some(algorithm.status(state, now, 1));
+    taken
 }
 
 impl<A: Algorithm + Numbers> Numbered<A> {
@@ -162,18 +168,12 @@ impl<A: Algorithm + Numbers> Numbered<A> {
 }
 
 impl<A: Algorithm + Numbers> Member for One<A> {
-    fn hold(
-        &self,
-        _hash: u64,
-        now: Instant,
-        cost: u64,
-        _when_full: WhenFull,
-        next: Next<'_>,
-    ) -> (Status, Place) {
+    fn hold(&self, asked: &Asked, told: &mut Option<Status>, next: Next<'_>) -> Place {
         let mut running = self.running.lock();
         let Running { numbers, state } = &mut *running;
-        let (status, _) = hold(&numbers.algorithm, state, now, cost, next);
-        (status, Place::Own)
+        let of = (asked.now, asked.cost);
+        hold(&numbers.algorithm, state, of, told, next);
+        Place::Own
     }
 
     fn peek(&self, _hash: u64, now: Instant) -> Status {
@@ -225,18 +225,9 @@ impl<A: Algorithm> Each<A> {
 }
 
 impl<A: Algorithm + Numbers> Member for Each<A> {
-    fn hold(
-        &self,
-        hash: u64,
-        now: Instant,
-        cost: u64,
-        when_full: WhenFull,
-        next: Next<'_>,
-    ) -> (Status, Place) {
-        let numbers = self.numbers(hash);
-        let algorithm = &numbers.algorithm;
-        self.states
-            .hold(algorithm, hash, now, cost, when_full, next)
+    fn hold(&self, asked: &Asked, told: &mut Option<Status>, next: Next<'_>) -> Place {
+        let numbers = self.numbers(asked.hash);
+        self.states.hold(&numbers.algorithm, asked, told, next)
     }
 
     fn peek(&self, hash: u64, now: Instant) -> Status {

@@ -18,7 +18,7 @@ pub struct Admitted<'a> {
 /// Where each of several limits stands, in their order.
 #[derive(Clone, Copy, Debug)]
 pub struct Standings {
-    statuses: [Option<Status>; LIMITS_MAX],
+    pub(super) statuses: [Option<Status>; LIMITS_MAX],
 }
 
 impl<'a> Admitted<'a> {
@@ -40,9 +40,10 @@ impl<'a> Admitted<'a> {
 }
 
 impl Standings {
-    pub(super) fn new(statuses: [Option<Status>; LIMITS_MAX]) -> Self {
-        Self { statuses }
-    }
+    /// Of no limit.
+    pub(super) const NONE: Self = Self {
+        statuses: [None; LIMITS_MAX],
+    };
 
     /// Where each limit stands, in the order of the limits.
     pub fn iter(&self) -> impl Iterator<Item = Status> + Clone {

@@ -8,7 +8,7 @@ use stanchion_core::Instant;
 use super::store::Store;
 use super::when_full::{Place, Room, WhenFull};
 use crate::algorithm::Algorithm;
-use crate::composite::{Next, hold};
+use crate::composite::{Asked, Next, hold};
 use crate::{Inherit, Rejected, Status};
 
 /// The states of many keys, under algorithms of one kind that may differ in their numbers.
@@ -222,27 +222,34 @@ impl<A: Algorithm> States<A> {
         Some(done)
     }
 
-    /// Holds the state of the key of `hash`, or what keys without a place share, while `next` is
-    /// told whether it admits `cost`, and takes it if `next` says so. Tells where the state stands
-    /// then, and how the key came to its place.
+    /// Holds the state of the key, or what keys without a place share, while `next` is told whether it
+    /// admits the cost, and takes it if `next` says so. Tells where the state stands then, and how the
+    /// key came to its place.
     pub(crate) fn hold(
         &self,
         algorithm: &A,
-        hash: u64,
-        now: Instant,
-        cost: u64,
-        when_full: WhenFull,
+        asked: &Asked,
+        told: &mut Option<Status>,
         next: Next<'_>,
-    ) -> (Status, Place) {
+    ) -> Place {
+        let Asked {
+            hash,
+            now,
+            cost,
+            when_full,
+        } = *asked;
         let mut shard = self.store.lock(hash);
         let in_shard = shard.time(now);
+        let idle_at = |told: &Option<Status>| {
+            let idle = told.as_ref().map(Status::reset_after);
+            in_shard + idle.unwrap_or_default()
+        };
         if let Some(slot) = shard.find(hash) {
             let state = &mut shard.state(slot).state;
-            let (status, taken) = hold(algorithm, state, in_shard, cost, next);
-            if taken {
-                shard.keep_until(slot, in_shard + status.reset_after());
+            if hold(algorithm, state, (in_shard, cost), told, next) {
+                shard.keep_until(slot, idle_at(told));
             }
-            return (status, Place::Own);
+            return Place::Own;
         }
         // Looks for a place without taking any: nothing may have been taken in the end.
         let evict = when_full == WhenFull::Evict;
@@ -251,25 +258,26 @@ impl<A: Algorithm> States<A> {
                 let status = algorithm.peek(&mut algorithm.idle(), in_shard, cost);
                 let wait = free_at.as_nanos().saturating_sub(now.as_nanos());
                 next(Err(Rejected::no_room(status.limit(), wait, cost)));
-                (status, Place::Denied)
+                *told = Some(status);
+                Place::Denied
             }
             Room::None(_) => {
                 drop(shard);
                 let mut overflow = self.overflow.lock();
-                let (status, _) = hold(algorithm, &mut overflow.state, now, cost, next);
-                (status, Place::Shared)
+                hold(algorithm, &mut overflow.state, (now, cost), told, next);
+                Place::Shared
             }
             room => {
                 let mut new = Kept::idle(algorithm);
-                let (status, taken) = hold(algorithm, &mut new.state, in_shard, cost, next);
-                if !taken {
-                    return (status, Place::Own);
+                if !hold(algorithm, &mut new.state, (in_shard, cost), told, next) {
+                    return Place::Own;
                 }
-                let until = in_shard + status.reset_after();
-                shard.insert(hash, new, in_shard, until, evict);
-                let evicted = room == Room::Evicted;
-                let place = if evicted { Place::Evicted } else { Place::Own };
-                (status, place)
+                shard.insert(hash, new, in_shard, idle_at(told), evict);
+                if room == Room::Evicted {
+                    Place::Evicted
+                } else {
+                    Place::Own
+                }
             }
         }
     }
