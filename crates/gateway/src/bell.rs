@@ -13,17 +13,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// A task that is woken asks everything it waits for, mostly in vain, and the runtime's answer costs
 /// more than what the task does with it. What was handed a bell need not be asked before it has rung.
 #[derive(Debug, Default)]
-pub(crate) struct Bell(Option<Hung>);
-
-#[derive(Debug)]
-struct Hung {
-    rope: Arc<Rope>,
-    waker: Waker,
+pub(crate) struct Bell {
+    rung: Rung,
+    /// For the task that polled last.
+    rope: Option<(Arc<Rope>, Waker)>,
 }
 
+/// Whether a bell has rung, or was not listened to yet; clones share.
+#[derive(Clone, Debug)]
+pub(crate) struct Rung(Arc<AtomicBool>);
+
+/// What rings a bell.
 #[derive(Debug)]
 struct Rope {
-    rung: AtomicBool,
+    rung: Rung,
     task: Waker,
 }
 
@@ -34,48 +37,58 @@ impl Bell {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        let hung = match &mut self.0 {
-            Some(hung) if hung.rope.task.will_wake(cx.waker()) => {
-                if !hung.rope.take_ring() {
+        let heard = self.rung.take();
+        let waker = match &mut self.rope {
+            Some((rope, waker)) if rope.task.will_wake(cx.waker()) => {
+                if !heard {
                     return Poll::Pending;
                 }
-                hung
+                waker
             }
-            other => other.insert(Hung::new(cx)),
+            other => {
+                let rope = Arc::new(Rope {
+                    rung: self.rung.clone(),
+                    task: cx.waker().clone(),
+                });
+                let waker = rope.clone().into();
+                &mut other.insert((rope, waker)).1
+            }
         };
-        let polled = poll(&mut Context::from_waker(&hung.waker));
+        let polled = poll(&mut Context::from_waker(waker));
         if polled.is_ready() {
             // There may be more.
-            hung.rope.rung.store(true, Ordering::Release);
+            self.rung.set();
         }
         polled
     }
 
     /// Whether what was polled last for this task was pending and has not rung since.
     pub(crate) fn is_silent(&self, cx: &Context<'_>) -> bool {
-        self.0.as_ref().is_some_and(|hung| {
-            !hung.rope.rung.load(Ordering::Acquire) && hung.rope.task.will_wake(cx.waker())
-        })
+        let for_task = |(rope, _): &(Arc<Rope>, Waker)| rope.task.will_wake(cx.waker());
+        !self.rung.get() && self.rope.as_ref().is_some_and(for_task)
     }
 }
 
-impl Hung {
-    fn new(cx: &Context<'_>) -> Self {
-        let rope = Arc::new(Rope {
-            rung: AtomicBool::new(false),
-            task: cx.waker().clone(),
-        });
-        let waker = rope.clone().into();
-        Self { rope, waker }
+impl Rung {
+    pub(crate) fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
     }
-}
 
-impl Rope {
+    fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
     /// Whether it has rung since this was asked last.
-    fn take_ring(&self) -> bool {
+    fn take(&self) -> bool {
         // What rings from here on is heard the next time. Acquire pairs with the release of a ring:
         // who hears it sees what it was for.
-        self.rung.load(Ordering::Relaxed) && self.rung.swap(false, Ordering::AcqRel)
+        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Default for Rung {
+    fn default() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
     }
 }
 
@@ -85,7 +98,7 @@ impl Wake for Rope {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.rung.store(true, Ordering::Release);
+        self.rung.set();
         self.task.wake_by_ref();
     }
 }
@@ -105,6 +118,11 @@ impl<S> OnBell<S> {
             stream,
             bell: Bell::default(),
         }
+    }
+
+    /// Whether there may be something to read.
+    pub(crate) fn rung(&self) -> Rung {
+        self.bell.rung.clone()
     }
 }
 

@@ -17,7 +17,9 @@ pub(crate) use inbound::{Inbound, Stalled, TooLarge};
 pub(crate) use outbound::{Ending, Note, Outbound};
 
 /// A request on its way in. Its body carries the [`Origin`] along.
-pub(crate) type Request = http::Request<Inbound>;
+///
+/// Boxed, since each step hands it to the next, and none would do so in place.
+pub(crate) type Request = Box<http::Request<Inbound>>;
 
 /// A response on its way out. Its body carries a [`Note`] along.
 pub(crate) type Response = http::Response<Outbound>;

@@ -62,11 +62,9 @@ where
         };
         let patience = snapshot.config.listen.body_timeout;
         let inbound = Inbound::new(incoming, origin, patience, clock);
+        let request: Request = Box::new(http::Request::from_parts(parts, inbound));
         ConnectionFuture {
-            answer: serving
-                .stack
-                .clone()
-                .call(Request::from_parts(parts, inbound)),
+            answer: serving.stack.clone().call(request),
             activity: Some(self.activity.clone()),
             worker: self.worker.clone(),
         }

@@ -17,8 +17,7 @@ use crate::timer::LazyTimer;
 
 /// The body of a request, which must make progress and stay in bounds.
 ///
-/// A request is moved many times on its way, from future to future and into hyper's queue, so what it
-/// carries along is boxed.
+/// It is moved many times on its way through hyper, so what it carries along is boxed.
 #[derive(Debug)]
 pub(crate) struct Inbound {
     incoming: Incoming,

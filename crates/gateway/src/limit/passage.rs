@@ -24,7 +24,7 @@ use stanchion_ratelimit::{RedisAdmitted, Refused};
 use super::bucket::Bucket;
 use super::local::Local;
 use super::{Grade, Limit, Refuse, SHARED, TierId};
-use crate::exchange::{Request, Response};
+use crate::exchange::{Inbound, Request, Response};
 
 /// One request on its way.
 pub(super) struct Passage {
@@ -236,7 +236,7 @@ impl Passage {
         let Refusal { place, rejected } = refusal;
         self.road.limits[*place].0.metrics.inc();
         let answer = &self.road.grade(*place).answer;
-        let Ok(mut response) = Answer::<_, _, Infallible>::refuse(answer, rejected, request);
+        let Ok(mut response) = Answer::<_, _, Infallible>::refuse(answer, rejected, *request);
         if rejected.status().is_some() {
             for other in (0..self.taken.len()).filter(|other| other != place) {
                 let answer = &self.road.grade(other).answer;
@@ -267,8 +267,9 @@ fn complete(
     response: Response,
 ) -> Response {
     type Told = TooManyRequests<Refuse>;
-    let note = Answer::<Request, Response, Infallible>::note(answer, status);
-    <Told as Answer<Request, Response, Infallible>>::complete(note, response)
+    type Passed = http::Request<Inbound>;
+    let note = Answer::<Passed, Response, Infallible>::note(answer, status);
+    <Told as Answer<Passed, Response, Infallible>>::complete(note, response)
 }
 
 impl Road {

@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{Request, StatusCode};
 use stanchion_ratelimit::http::{Respond, TooManyRequests};
 use stanchion_ratelimit::{Policy, Reason, Rejected};
 
-use crate::exchange::{Request, Response};
+use crate::exchange::{Inbound, Response};
 use crate::problem::Problem;
 
 /// The answer to a request that has no key, where that is refused.
@@ -46,8 +46,8 @@ impl Refuse {
     }
 }
 
-impl Respond<Request, Response> for Refuse {
-    fn respond(&self, rejected: &Rejected, request: Request) -> Response {
+impl Respond<Request<Inbound>, Response> for Refuse {
+    fn respond(&self, rejected: &Rejected, request: Request<Inbound>) -> Response {
         let problem = match rejected.reason() {
             Reason::NoKey => NO_KEY,
             #[cfg(feature = "redis")]

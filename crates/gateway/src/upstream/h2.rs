@@ -90,6 +90,7 @@ pub(crate) struct StreamLease {
 }
 
 /// What became of a request.
+#[expect(clippy::large_enum_variant, reason = "nearly every one is answered")]
 pub(super) enum Sent {
     Answered(http::Response<Incoming>, StreamBody),
     /// The server did not begin with it, and it is whole.
@@ -291,7 +292,7 @@ impl StreamLease {
             && let Some(inbound) = lender.take_back()
         {
             return (
-                Sent::Unsent(Request::from_parts(parts, inbound)),
+                Sent::Unsent(Box::new(http::Request::from_parts(parts, inbound))),
                 Some(self),
             );
         }

@@ -9,21 +9,30 @@ use stanchion_core::{Clock, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::bell::OnBell;
+use crate::bell::{OnBell, Rung};
 use crate::timer::LazyTimer;
 
-/// Whether a request is under way on a connection. One task writes it and the connection's task
-/// reads it, both on one thread.
-#[derive(Clone, Debug, Default)]
-pub(super) struct InUse(Arc<AtomicBool>);
+/// Whether a request is under way on a connection; clones share. Who uses or keeps the connection
+/// writes it, and the connection's task reads it once it is woken.
+#[derive(Clone, Debug)]
+pub(super) struct InUse {
+    in_use: Arc<AtomicBool>,
+    /// Whether the socket may have something to read.
+    rung: Rung,
+}
 
 impl InUse {
     pub(super) fn set(&self, in_use: bool) {
-        self.0.store(in_use, Ordering::Relaxed);
+        self.in_use.store(in_use, Ordering::Relaxed);
     }
 
     fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.in_use.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection waits for its next request, or its end, and nothing came.
+    pub(super) fn has_nothing_to_do(&self) -> bool {
+        !self.get() && !self.rung.get()
     }
 }
 
@@ -61,9 +70,13 @@ pub(super) struct UpstreamIo {
 
 impl UpstreamIo {
     pub(super) fn new(stream: TcpStream, patience: Patience, clock: &Clock) -> (Self, InUse) {
-        let in_use = InUse::default();
+        let stream = OnBell::new(stream);
+        let in_use = InUse {
+            in_use: Arc::default(),
+            rung: stream.rung(),
+        };
         let io = Self {
-            stream: OnBell::new(stream),
+            stream,
             in_use: in_use.clone(),
             patience,
             waiting_since: None,

@@ -10,16 +10,15 @@ use pin_project_lite::pin_project;
 
 use super::failure::Failure;
 use super::framing;
-use super::io::InUse;
-use super::pool::{Pool, Sender};
-use crate::exchange::Request;
+use super::pool::{Held, Pool};
+use crate::exchange::{Inbound, Request};
 use crate::timer::within;
 
 /// A connection in use. Dropped, it is closed; [`give_back`](Self::give_back) keeps it.
 #[derive(Debug)]
 pub(crate) struct Lease {
     pool: Arc<Pool>,
-    connection: Option<(Sender, InUse)>,
+    connection: Option<Held>,
 }
 
 /// What became of a request.
@@ -31,11 +30,11 @@ pub(super) enum Sent {
 }
 
 impl Lease {
-    pub(super) fn new(pool: Arc<Pool>, sender: Sender, in_use: InUse) -> Self {
-        in_use.set(true);
+    pub(super) fn new(pool: Arc<Pool>, held: Held) -> Self {
+        held.in_use.set(true);
         Self {
             pool,
-            connection: Some((sender, in_use)),
+            connection: Some(held),
         }
     }
 
@@ -47,8 +46,8 @@ impl Lease {
     pub(super) fn send(mut self, request: Request) -> impl Future<Output = Sent> {
         // Handed over at once, so that the future holds it no second time.
         match &mut self.connection {
-            Some((sender, _)) => Answer::Due {
-                answer: sender.try_send_request(request),
+            Some(held) => Answer::Due {
+                answer: held.sender.try_send_request(*request),
                 lease: Some(self),
             },
             None => Answer::Unsent {
@@ -59,15 +58,15 @@ impl Lease {
 
     /// Keeps the connection for the next request. The response must have been read to its end.
     pub(crate) fn give_back(mut self) {
-        let Some((mut sender, in_use)) = self.connection.take() else {
+        let Some(mut held) = self.connection.take() else {
             return;
         };
-        if sender.is_ready() {
-            in_use.set(false);
-            self.pool.give_back(sender, in_use);
+        if held.sender.is_ready() {
+            held.in_use.set(false);
+            self.pool.give_back(held);
             return;
         }
-        if sender.is_closed() {
+        if held.sender.is_closed() {
             return;
         }
         // The endpoint answered before it had the whole request, which is still being sent; the
@@ -75,11 +74,11 @@ impl Lease {
         tokio::spawn(async move {
             let ready = {
                 let pool = &self.pool;
-                within(pool.clock(), pool.settle_timeout(), sender.ready()).await
+                within(pool.clock(), pool.settle_timeout(), held.sender.ready()).await
             };
             if let Some(Ok(())) = ready {
-                in_use.set(false);
-                self.pool.give_back(sender, in_use);
+                held.in_use.set(false);
+                self.pool.give_back(held);
             }
         });
     }
@@ -101,7 +100,7 @@ pin_project! {
 
 impl<F> Future for Answer<F>
 where
-    F: Future<Output = Result<http::Response<Incoming>, TrySendError<Request>>>,
+    F: Future<Output = Result<http::Response<Incoming>, TrySendError<http::Request<Inbound>>>>,
 {
     type Output = Sent;
 
@@ -117,7 +116,7 @@ where
             Ok(response) => response,
             Err(mut error) => {
                 return Poll::Ready(match error.take_message() {
-                    Some(request) => Sent::Unsent(request),
+                    Some(request) => Sent::Unsent(Box::new(request)),
                     None => Sent::Failed(Failure::of(error.error())),
                 });
             }

@@ -1,6 +1,9 @@
 use std::collections::VecDeque;
+use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::client::conn::http1;
@@ -22,7 +25,12 @@ use crate::timer::within;
 /// The most a response's head may take, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-pub(super) type Sender = http1::SendRequest<Inbound>;
+/// A connection as those have it who use or keep it.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) sender: http1::SendRequest<Inbound>,
+    pub(super) in_use: InUse,
+}
 
 /// One worker's connections to one endpoint.
 ///
@@ -52,8 +60,7 @@ struct Shelf {
 /// A connection that waits for its next request.
 #[derive(Debug)]
 struct Kept {
-    sender: Sender,
-    in_use: InUse,
+    held: Held,
     since: Instant,
 }
 
@@ -93,7 +100,7 @@ impl Pool {
         let place = Places::try_take(&self.places)?;
         let kept = self.take_kept()?;
         place.forget();
-        Some(Lease::new(self.clone(), kept.sender, kept.in_use))
+        Some(Lease::new(self.clone(), kept.held))
     }
 
     /// A connection to send one request on.
@@ -120,12 +127,12 @@ impl Pool {
                 None
             }
         };
-        let (sender, in_use) = match kept {
-            Some(kept) => (kept.sender, kept.in_use),
+        let held = match kept {
+            Some(kept) => kept.held,
             None => Box::pin(self.connect()).await?,
         };
         place.forget();
-        Ok(Lease::new(self.clone(), sender, in_use))
+        Ok(Lease::new(self.clone(), held))
     }
 
     /// The connection used last of those that are still open and not too old.
@@ -141,14 +148,14 @@ impl Pool {
                 shelf.kept.clear();
                 return None;
             }
-            if last.sender.is_ready() {
+            if last.held.sender.is_ready() {
                 return Some(last);
             }
         }
         None
     }
 
-    async fn connect(&self) -> Result<(Sender, InUse), Failure> {
+    async fn connect(&self) -> Result<Held, Failure> {
         let limit = self.connect_timeout();
         let stream = within(&self.clock, limit, open(&self.address))
             .await
@@ -164,23 +171,28 @@ impl Pool {
             .map_err(|_| Failure::ConnectRefused)?;
         // Ends when the lease is dropped, or when the endpoint closes. Its errors reach whoever
         // waits for a response.
+        let known = in_use.clone();
         tokio::spawn(async move {
-            drop(connection.await);
+            let mut connection = pin!(connection);
+            let ended = std::future::poll_fn(|cx| {
+                // hyper wakes it once more when the last of a body is taken from it.
+                if known.has_nothing_to_do() {
+                    return Poll::Pending;
+                }
+                connection.as_mut().poll(cx)
+            });
+            drop(ended.await);
             drop(open);
         });
-        Ok((sender, in_use))
+        Ok(Held { sender, in_use })
     }
 
     /// Keeps a connection that is ready for its next request, and frees its place.
-    pub(super) fn give_back(&self, sender: Sender, in_use: InUse) {
+    pub(super) fn give_back(&self, held: Held) {
         let since = self.clock.now();
         let shelf = &mut *self.shelf.lock();
         if shelf.kept.len() < shelf.bounds.idle_max {
-            shelf.kept.push_back(Kept {
-                sender,
-                in_use,
-                since,
-            });
+            shelf.kept.push_back(Kept { held, since });
         }
     }
 
@@ -205,7 +217,14 @@ impl Pool {
     /// Closes what was kept for too long, and forgets what the endpoint closed.
     pub(super) fn sweep(&self, now: Instant) {
         let Shelf { bounds, kept } = &mut *self.shelf.lock();
-        kept.retain(|kept| now - kept.since < bounds.idle_timeout && !kept.sender.is_closed());
+        kept.retain(|kept| now - kept.since < bounds.idle_timeout && !kept.held.sender.is_closed());
+    }
+}
+
+impl Drop for Held {
+    /// Before the sender is dropped: the connection, which ends then, is polled only if it is in use.
+    fn drop(&mut self) {
+        self.in_use.set(true);
     }
 }
 

@@ -81,7 +81,7 @@ where
         };
         let head_only = parts.method == Method::HEAD;
         let inbound = Inbound::new(incoming, origin, listen.body_timeout, clock);
-        let request = Request::from_parts(parts, inbound);
+        let request: Request = Box::new(http::Request::from_parts(parts, inbound));
         StreamFuture {
             answer: serving.stack.clone().call(request),
             head_only,
