@@ -9,6 +9,9 @@ use std::time::Duration;
 #[cfg(feature = "breaker")]
 #[doc(inline)]
 pub use stanchion_breaker as breaker;
+#[cfg(feature = "cache")]
+#[doc(inline)]
+pub use stanchion_cache as cache;
 #[doc(inline)]
 pub use stanchion_core as core;
 #[cfg(feature = "hashing")]

@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod budget;
+mod builder;
+mod cache;
+mod deadline;
+mod hash;
+mod invalid;
+mod iter;
+mod lifetime;
+mod policy;
+mod removed;
+mod shard;
+mod snapshot;
+mod stripe;
+
+pub use ahash::RandomState;
+pub use builder::CacheBuilder;
+pub use cache::Cache;
+pub use invalid::InvalidCache;
+pub use iter::Iter;
+pub use policy::Policy;
+pub use removed::{Cause, Removed};
+pub use snapshot::Snapshot;

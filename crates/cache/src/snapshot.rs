@@ -1,0 +1,38 @@
+use crate::Cause;
+
+/// The numbers of a cache at one moment; counters run since it was built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Entries in the cache, those included that expired and were not yet reclaimed.
+    pub entries: u64,
+    /// What they weigh together: their number, if the cache has no weigher.
+    pub weight: u64,
+    /// What they may weigh.
+    pub capacity: u64,
+    /// Reads that found their key.
+    pub hits: u64,
+    /// Reads that did not, or found it expired.
+    pub misses: u64,
+    /// The window of the adaptive policy, in per cent of the entries.
+    pub window_percent: u8,
+    pub(crate) left: [u64; 5],
+}
+
+impl Snapshot {
+    /// How many entries left for `cause`, or were [`Refused`](Cause::Refused).
+    #[must_use]
+    pub const fn removed(&self, cause: Cause) -> u64 {
+        self.left[cause as usize]
+    }
+
+    /// The part of the reads that found their key; 0 before the first.
+    #[expect(clippy::cast_precision_loss, reason = "a ratio")]
+    #[must_use]
+    pub fn hit_ratio(&self) -> f64 {
+        match self.hits + self.misses {
+            0 => 0.0,
+            reads => self.hits as f64 / reads as f64,
+        }
+    }
+}
