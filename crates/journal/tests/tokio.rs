@@ -177,8 +177,10 @@ fn after_a_sync_that_failed_all_are_told() {
     let runtime = runtime();
     let disk = Disk::default();
     let journal = open(&runtime, &disk, config());
-    // After the two writes.
-    disk.fail(2, disk::Fault::Once);
+    disk.before_sync({
+        let disk = disk.clone();
+        move || disk.fail(0, disk::Fault::Once)
+    });
     runtime.block_on(async {
         let mut appends = [pin!(journal.append("a")), pin!(journal.append("b"))];
         for append in &mut appends {

@@ -32,6 +32,8 @@ struct State {
     /// How many operations there were that may fail.
     operations: usize,
     syncs: usize,
+    /// As long as all files ever were together.
+    peak_bytes: usize,
     fault: Option<(usize, Fault)>,
     dead: bool,
 }
@@ -76,6 +78,10 @@ impl Disk {
 
     pub(crate) fn syncs(&self) -> usize {
         self.state().syncs
+    }
+
+    pub(crate) fn peak_bytes(&self) -> usize {
+        self.state().peak_bytes
     }
 
     /// The process dies: others may have the folder, and what was written stays.
@@ -319,6 +325,8 @@ impl File for Handle {
             Some(Fault::Once | Fault::Dead) => bytes.len() / 2,
         };
         state.files[self.1].write(&bytes[..written], offset);
+        let bytes = state.names.values().map(|&at| state.files[at].now.len());
+        state.peak_bytes = state.peak_bytes.max(bytes.sum());
         match fault {
             Some(Fault::Once | Fault::Dead) => Err(io::ErrorKind::StorageFull.into()),
             Some(Fault::Short) | None => Ok(written),

@@ -133,6 +133,7 @@ proptest! {
             let snapshot = journal.snapshot();
             prop_assert_eq!(snapshot.bytes, bytes as u64);
             prop_assert_eq!(snapshot.segments, segments.len());
+            prop_assert!(disk.peak_bytes() as u64 <= max_bytes);
             let longest = segments.iter().map(|name| disk.content(name).len()).max();
             prop_assert!(longest <= Some(2 << 12));
         }
