@@ -29,6 +29,7 @@ pub use http::HttpProbe;
 pub use service::ServiceProbe;
 pub use tcp::TcpProbe;
 
+use crate::counted::Kept;
 use crate::node::Node;
 use crate::{Attributes, EndpointId};
 
@@ -67,7 +68,7 @@ pub enum Checked {
 
 /// The endpoint that a probe asks; clones are of the same.
 pub struct Probed<A> {
-    node: Arc<Node<A>>,
+    node: Kept<Node<A>>,
 }
 
 impl<A, F, Answer, C> Probe<A> for F

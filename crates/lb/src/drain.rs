@@ -86,7 +86,7 @@ impl<A: Send + Sync + 'static> Balancer<A> {
                         break;
                     }
                 }
-                let in_flight = node.in_flight();
+                let in_flight = node.calls();
                 sleep
                     .as_mut()
                     .poll(cx)

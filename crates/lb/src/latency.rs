@@ -71,6 +71,19 @@ impl Metering {
         Ok(self)
     }
 
+    /// Both numbers in one, to be kept in one word.
+    pub(crate) fn to_bits(self) -> u64 {
+        u64::from(self.decay.to_bits()) << 32 | u64::from(self.penalty.to_bits())
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "each half in its turn")]
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self {
+            decay: f32::from_bits((bits >> 32) as u32),
+            penalty: f32::from_bits(bits as u32),
+        }
+    }
+
     fn remaining(self, elapsed: f32) -> f32 {
         (-elapsed / self.decay).exp()
     }

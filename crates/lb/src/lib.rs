@@ -1,6 +1,6 @@
 // Its examples, which are tests, need the features that they show.
 #![cfg_attr(any(feature = "tower", not(doctest)), doc = include_str!("../README.md"))]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 #[cfg(feature = "http")]
 pub mod affinity;
@@ -10,6 +10,7 @@ mod balancer;
 #[cfg(feature = "tokio")]
 pub mod check;
 mod config;
+mod counted;
 #[cfg(feature = "discover")]
 pub mod discover;
 #[cfg(feature = "tokio")]

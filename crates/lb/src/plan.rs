@@ -16,11 +16,15 @@ use std::sync::Arc;
 
 use stanchion_core::{Clock, Instant};
 
+use crate::counted::{Call, Kept};
 use crate::latency::Metering;
-use crate::node::{Node, Timing};
+use crate::node::Node;
+use crate::picked::UNTIMED;
 use crate::policy::{InvalidTable, Member, Needs, Policy, Random, Table};
 use crate::slow_start::WARM;
-use crate::{Attributes, Config, Draw, Health, Outliers, PickContext, Picked, Unavailable};
+use crate::{
+    Attributes, Config, Draw, EndpointId, Health, Outliers, PickContext, Picked, Unavailable,
+};
 use group::Group;
 pub(crate) use levels::{Counts, Load};
 use whole::WholeLevel;
@@ -30,7 +34,7 @@ use zones::WHOLE;
 #[derive(Debug)]
 pub(crate) struct Plan<A> {
     /// In the caller's order.
-    pub(crate) nodes: Box<[Arc<Node<A>>]>,
+    pub(crate) nodes: Box<[Kept<Node<A>>]>,
     /// Places in `nodes`, by id.
     pub(crate) by_id: Box<[u32]>,
     pub(crate) levels: Box<[Level]>,
@@ -58,7 +62,7 @@ pub(crate) struct Level {
 /// What a plan is made of.
 #[derive(Debug)]
 pub(crate) struct Basis<'a, A> {
-    pub(crate) nodes: Box<[Arc<Node<A>>]>,
+    pub(crate) nodes: Box<[Kept<Node<A>>]>,
     /// Places in `nodes`, by id.
     pub(crate) by_id: Box<[u32]>,
     /// What is told of each node now; `None` if that is what its own attributes say.
@@ -142,7 +146,7 @@ impl<A> Plan<A> {
     }
 
     /// The node of this id.
-    pub(crate) fn node(&self, id: &str) -> Option<&Arc<Node<A>>> {
+    pub(crate) fn node(&self, id: &str) -> Option<&Kept<Node<A>>> {
         let place = |&place: &u32| self.nodes.get(place as usize);
         let found = self
             .by_id
@@ -161,96 +165,89 @@ impl<A> Plan<A> {
         context: &PickContext<'_>,
         clock: &Clock,
     ) -> Result<Picked<A>, Unavailable> {
+        let (now, since) = match self.metering {
+            None => (Instant::ZERO, UNTIMED),
+            Some(_) => now(context, clock),
+        };
+        if context.affinity.is_some()
+            && let Some(call) = self.bound(context)
+        {
+            return Ok(Picked::new(call, since));
+        }
         let mut draw = match context.random {
             None => Draw::of_thread(),
             Some(seed) => Draw::from_seed(seed),
         };
-        let timing = self.metering.map(|metering| Timing {
-            since: context.now.unwrap_or_else(|| clock.now()),
-            metering,
-        });
-        if let Some(id) = context.affinity
-            && let Some(picked) = self.bound(id, context, timing)
-        {
-            return Ok(picked);
-        }
-        let first = self.route(context.hash, &mut draw);
-        let now = timing.map_or(Instant::ZERO, |timing| timing.since);
-        let picked = self
-            .groups
-            .get(first)
-            .and_then(|group| group.pick(context, timing, now, draw.clone()));
-        match picked {
-            Some(picked) => Ok(picked),
-            None => self.pick_any(first, context, timing, draw),
-        }
+        let (first, group) = match &*self.groups {
+            [group, ..] if group.share_end >= WHOLE => (0, Some(group)),
+            _ => self.route(context.hash, &mut draw),
+        };
+        let call = group.and_then(|group| group.begin(context, now, draw.clone()));
+        let call = call.map_or_else(|| self.begin_any(first, context.avoid, draw), Ok)?;
+        Ok(Picked::new(call, since))
     }
 
     /// The endpoint that the call is bound to, if it takes the call.
     #[cold]
-    fn bound(
-        &self,
-        id: &str,
-        context: &PickContext<'_>,
-        timing: Option<Timing>,
-    ) -> Option<Picked<A>> {
-        let node = self.node(id)?;
+    fn bound(&self, context: &PickContext<'_>) -> Option<Call<Node<A>>> {
+        let node = self.node(context.affinity?)?;
         let fit = match node.health.read().health() {
             Health::Unknown | Health::Healthy | Health::Degraded | Health::Draining => true,
             Health::Unhealthy | Health::Ejected | Health::Disabled => false,
         };
         let max = node.attributes.load().in_flight_max;
         let max = max.map_or(u32::MAX, u32::from);
-        let taken = fit && !context.avoid.contains(&node.id) && node.begin(max);
-        taken.then(|| Picked::new(node.clone(), timing))
+        let fit = fit && !context.avoid.contains(&node.id);
+        fit.then(|| node.begin(max)).flatten()
     }
 
-    /// The group whose turn it is, by its share: always the same for the same hash.
-    #[inline]
-    fn route(&self, hash: Option<u64>, draw: &mut Draw) -> usize {
-        match &*self.groups {
-            [] => 0,
-            [group, ..] if group.share_end >= WHOLE => 0,
-            groups => {
-                let bits = match hash {
-                    // Mixed again, since the policy goes by the hash itself.
-                    Some(hash) => Draw::from_seed(hash).bits(),
-                    None => draw.bits(),
-                };
-                let point = (u128::from(bits) * u128::from(WHOLE)) >> 64;
-                let passed = |group: &Group<A>| u128::from(group.share_end) <= point;
-                groups.partition_point(passed)
-            }
-        }
+    /// The group whose turn it is, by its share, and its place: always the same for the same hash.
+    #[cold]
+    fn route(&self, hash: Option<u64>, draw: &mut Draw) -> (usize, Option<&Group<A>>) {
+        let bits = match hash {
+            // Mixed again, since the policy goes by the hash itself.
+            Some(hash) => Draw::from_seed(hash).bits(),
+            None => draw.bits(),
+        };
+        let point = (u128::from(bits) * u128::from(WHOLE)) >> 64;
+        let passed = |group: &Group<A>| u128::from(group.share_end) <= point;
+        let place = self.groups.partition_point(passed);
+        (place, self.groups.get(place))
     }
 
     /// Any endpoint of another group, or one that was to be avoided.
     #[cold]
-    fn pick_any(
+    fn begin_any(
         &self,
         first: usize,
-        context: &PickContext<'_>,
-        timing: Option<Timing>,
+        avoid: &[EndpointId],
         mut draw: Draw,
-    ) -> Result<Picked<A>, Unavailable> {
+    ) -> Result<Call<Node<A>>, Unavailable> {
         let (before, from) = self.groups.split_at_checked(first).unwrap_or_default();
         let groups = || from.iter().chain(before);
         let any = |avoid| {
             let start = draw.bits();
-            groups().find_map(|group| group.scan(avoid, start, timing))
+            groups().find_map(|group| group.scan(avoid, start))
         };
-        let others = [context.avoid, &[]];
-        let picked = others.into_iter().find_map(any);
-        picked.ok_or(match self.groups.is_empty() {
+        let others = [avoid, &[]];
+        let call = others.into_iter().find_map(any);
+        call.ok_or(match self.groups.is_empty() {
             true => self.unavailable,
             false => Unavailable::Overloaded,
         })
     }
 }
 
+/// The time for the policy, and for the call. Apart, since most policies go without.
+#[inline(never)]
+fn now(context: &PickContext<'_>, clock: &Clock) -> (Instant, Instant) {
+    let now = context.now.unwrap_or_else(|| clock.now());
+    (now, now)
+}
+
 /// When the first of the ejected is let in again, or the share of one that starts slowly grows.
-fn due<A>(nodes: &[Arc<Node<A>>], config: &Config, now: Instant) -> Instant {
-    let due = |node: &Arc<Node<A>>| {
+fn due<A>(nodes: &[Kept<Node<A>>], config: &Config, now: Instant) -> Instant {
+    let due = |node: &Kept<Node<A>>| {
         let health = node.health.read();
         if health.is_ejected() {
             return node.ejection.lock().until();
@@ -262,15 +259,15 @@ fn due<A>(nodes: &[Arc<Node<A>>], config: &Config, now: Instant) -> Instant {
     nodes.iter().filter_map(due).min().unwrap_or(Instant::MAX)
 }
 
-fn may_eject<A>(nodes: &[Arc<Node<A>>], config: &Config) -> bool {
-    let is_ejected = |node: &&Arc<Node<A>>| node.health.read().is_ejected();
+fn may_eject<A>(nodes: &[Kept<Node<A>>], config: &Config) -> bool {
+    let is_ejected = |node: &&Kept<Node<A>>| node.health.read().is_ejected();
     let max = |outliers: &Outliers| outliers.ejected_max(nodes.len());
     config.outliers.as_ref().map_or(0, max) > nodes.iter().filter(is_ejected).count()
 }
 
 /// A node as it is while a plan is built.
 struct Known<'a, A> {
-    node: &'a Arc<Node<A>>,
+    node: &'a Kept<Node<A>>,
     health: Health,
     held: bool,
     weight: u16,
@@ -282,7 +279,7 @@ struct Known<'a, A> {
 }
 
 impl<'a, A> Known<'a, A> {
-    fn of(node: &'a Arc<Node<A>>, attributes: &Attributes, config: &Config, now: Instant) -> Self {
+    fn of(node: &'a Kept<Node<A>>, attributes: &Attributes, config: &Config, now: Instant) -> Self {
         let health = node.health.read();
         Self {
             node,

@@ -22,9 +22,10 @@ use std::sync::Arc;
 
 use stanchion_core::Instant;
 
+use crate::counted::{Call, Kept};
 pub use crate::latency::Metering;
-use crate::node::{Node, Timing};
-use crate::{Draw, EndpointId, Health, Picked};
+use crate::node::Node;
+use crate::{Draw, EndpointId, Health, PickContext};
 
 pub use consistent_hash::ConsistentHash;
 pub use invalid::InvalidPolicy;
@@ -87,7 +88,7 @@ pub struct Needs {
 
 /// One endpoint, as a policy sees it.
 pub struct Member<A> {
-    pub(crate) node: Arc<Node<A>>,
+    pub(crate) node: Kept<Node<A>>,
     pub(crate) weight: u32,
     pub(crate) share: u32,
     pub(crate) in_flight_max: u32,
@@ -99,8 +100,7 @@ pub struct Member<A> {
 #[derive(Debug)]
 pub struct Choice<'a, A> {
     pub(crate) members: &'a [Member<A>],
-    pub(crate) hash: Option<u64>,
-    pub(crate) avoid: &'a [EndpointId],
+    pub(crate) context: &'a PickContext<'a>,
     pub(crate) now: Instant,
     pub(crate) draw: Draw,
 }
@@ -174,7 +174,7 @@ impl<A> Member<A> {
     #[inline]
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        self.node.in_flight()
+        self.node.calls()
     }
 
     /// Its latency in nanoseconds, as of `now`; `None` while no call was timed.
@@ -196,10 +196,8 @@ impl<A> Member<A> {
 
     /// Counts a call there, unless it is full.
     #[inline]
-    pub(crate) fn begin(&self, timing: Option<Timing>) -> Option<Picked<A>> {
-        self.node
-            .begin(self.in_flight_max)
-            .then(|| Picked::new(self.node.clone(), timing))
+    pub(crate) fn begin(&self) -> Option<Call<Node<A>>> {
+        self.node.begin(self.in_flight_max)
     }
 }
 
@@ -215,7 +213,7 @@ impl<'a, A> Choice<'a, A> {
     #[inline]
     #[must_use]
     pub fn hash(&self) -> Option<u64> {
-        self.hash
+        self.context.hash
     }
 
     /// The time, if the policy needs latencies; else the clock's origin.
@@ -234,14 +232,19 @@ impl<'a, A> Choice<'a, A> {
     /// Whether the endpoint at `index` may be used, is not full, and is not to be avoided.
     #[must_use]
     pub fn allows(&self, index: usize) -> bool {
-        let allowed =
-            |member: &Member<A>| member.usable && !member.is_full() && !self.avoids(member);
+        let allowed = |member: &Member<A>| self.takes(member) && !member.is_full();
         self.members.get(index).is_some_and(allowed)
     }
 
+    /// Whether the endpoint may be used and is not to be avoided.
     #[inline]
-    pub(crate) fn avoids(&self, member: &Member<A>) -> bool {
-        self.avoid.contains(&member.node.id)
+    pub(crate) fn takes(&self, member: &Member<A>) -> bool {
+        member.usable && (self.context.avoid.is_empty() || !self.avoids(member))
+    }
+
+    #[cold]
+    fn avoids(&self, member: &Member<A>) -> bool {
+        self.context.avoid.contains(&member.node.id)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Atomics, by loom where it models them.
 
 #[cfg(stanchion_loom)]
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(not(stanchion_loom))]
-pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// Keeps what many threads write off the cache line of what they all read; two lines, since
 /// processors fetch them in pairs.

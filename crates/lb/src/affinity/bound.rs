@@ -1,6 +1,7 @@
 //! What passes between a [`StickyLayer`](super::StickyLayer) and the balance under it.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use http::{Request, Response};
 use stanchion_core::KeyExtractor;
@@ -44,13 +45,18 @@ where
 {
     type Response<A> = J::Response<A>;
 
-    fn judge<A>(&self, picked: Picked<A>, mut response: Response<B>) -> J::Response<A> {
+    fn judge<A>(
+        &self,
+        picked: Picked<A>,
+        retry_after: Duration,
+        mut response: Response<B>,
+    ) -> J::Response<A> {
         response.extensions_mut().insert(picked.id().clone());
-        self.judge.judge(picked, response)
+        self.judge.judge(picked, retry_after, response)
     }
 
-    fn fail<A>(&self, picked: Picked<A>, error: &Err) {
-        self.judge.fail(picked, error);
+    fn fail<A>(&self, picked: Picked<A>, retry_after: Duration, error: &Err) {
+        self.judge.fail(picked, retry_after, error);
     }
 
     fn pass<A>(response: Response<B>) -> J::Response<A> {

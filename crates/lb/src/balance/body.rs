@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
@@ -35,13 +36,19 @@ where
 {
     type Response<A> = Response<JudgedBody<B, C, A>>;
 
-    fn judge<A>(&self, picked: Picked<A>, response: Response<B>) -> Self::Response<A> {
+    fn judge<A>(
+        &self,
+        picked: Picked<A>,
+        retry_after: Duration,
+        response: Response<B>,
+    ) -> Self::Response<A> {
         let verdict = match self.classifier.classify(Ok(&response)) {
             Verdict::Known(outcome) => Some(outcome),
             Verdict::AtEnd => None,
         };
         let mut call = Call {
             picked: Some(picked),
+            retry_after,
             verdict,
             classifier: self.classifier.clone(),
             at_end: |classifier, end| classifier.at_end(end),
@@ -56,11 +63,12 @@ where
         })
     }
 
-    fn fail<A>(&self, picked: Picked<A>, error: &Err) {
-        picked.record(match self.classifier.classify(Err(error)) {
+    fn fail<A>(&self, picked: Picked<A>, retry_after: Duration, error: &Err) {
+        let outcome = match self.classifier.classify(Err(error)) {
             Verdict::Known(outcome) => outcome,
             Verdict::AtEnd => self.classifier.at_end(End::Complete(&())),
-        });
+        };
+        picked.record_with_retry_after(outcome, retry_after);
     }
 
     fn pass<A>(response: Response<B>) -> Self::Response<A> {
@@ -84,6 +92,7 @@ pin_project! {
 /// A call that is not over.
 struct Call<C, A> {
     picked: Option<Picked<A>>,
+    retry_after: Duration,
     /// What the head said, if it said it all.
     verdict: Option<Outcome>,
     classifier: Arc<C>,
@@ -94,7 +103,8 @@ impl<C, A> Call<C, A> {
     fn end(&mut self, end: End<'_>) {
         if let Some(picked) = self.picked.take() {
             let outcome = self.verdict;
-            picked.record(outcome.unwrap_or_else(|| (self.at_end)(&self.classifier, end)));
+            let outcome = outcome.unwrap_or_else(|| (self.at_end)(&self.classifier, end));
+            picked.record_with_retry_after(outcome, self.retry_after);
         }
     }
 }

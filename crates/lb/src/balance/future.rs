@@ -2,6 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -113,9 +114,9 @@ where
                     let result = ready!(future.poll(cx));
                     let (picked, judge) = call.take().expect("polled after completion");
                     return Poll::Ready(match result {
-                        Ok(response) => Ok(judge.judge(picked, response)),
+                        Ok(response) => Ok(judge.judge(picked, Duration::ZERO, response)),
                         Err(error) => {
-                            judge.fail(picked, &error);
+                            judge.fail(picked, Duration::ZERO, &error);
                             Err(W::error(error))
                         }
                     });

@@ -13,11 +13,17 @@ pub trait Judge<Res, Err>: private::Sealed {
     /// The response that is passed on, which may keep the call in flight.
     type Response<A>;
 
-    /// Judges a response, and ends the call now or at the end of the body.
-    fn judge<A>(&self, picked: Picked<A>, response: Res) -> Self::Response<A>;
+    /// Judges a response, and ends the call now or at the end of the body. The endpoint asked to be
+    /// left alone for `retry_after`, which is 0 if it did not.
+    fn judge<A>(
+        &self,
+        picked: Picked<A>,
+        retry_after: Duration,
+        response: Res,
+    ) -> Self::Response<A>;
 
     /// Judges an error, and ends the call.
-    fn fail<A>(&self, picked: Picked<A>, error: &Err);
+    fn fail<A>(&self, picked: Picked<A>, retry_after: Duration, error: &Err);
 
     /// Passes on a response that came from no endpoint.
     fn pass<A>(response: Res) -> Self::Response<A>;
@@ -42,13 +48,13 @@ impl<Res, Err> Judge<Res, Err> for ByResult {
     type Response<A> = Res;
 
     #[inline]
-    fn judge<A>(&self, picked: Picked<A>, response: Res) -> Res {
-        picked.record(Outcome::Success);
+    fn judge<A>(&self, picked: Picked<A>, retry_after: Duration, response: Res) -> Res {
+        picked.record_with_retry_after(Outcome::Success, retry_after);
         response
     }
 
-    fn fail<A>(&self, picked: Picked<A>, _error: &Err) {
-        picked.record(Outcome::Failure);
+    fn fail<A>(&self, picked: Picked<A>, retry_after: Duration, _error: &Err) {
+        picked.record_with_retry_after(Outcome::Failure, retry_after);
     }
 
     fn pass<A>(response: Res) -> Res {
@@ -83,13 +89,13 @@ impl<C: Classify<Res, Err>, Res, Err> Judge<Res, Err> for Classified<C> {
     type Response<A> = Res;
 
     #[inline]
-    fn judge<A>(&self, picked: Picked<A>, response: Res) -> Res {
-        picked.record(self.outcome(Ok(&response)));
+    fn judge<A>(&self, picked: Picked<A>, retry_after: Duration, response: Res) -> Res {
+        picked.record_with_retry_after(self.outcome(Ok(&response)), retry_after);
         response
     }
 
-    fn fail<A>(&self, picked: Picked<A>, error: &Err) {
-        picked.record(self.outcome(Err(error)));
+    fn fail<A>(&self, picked: Picked<A>, retry_after: Duration, error: &Err) {
+        picked.record_with_retry_after(self.outcome(Err(error)), retry_after);
     }
 
     fn pass<A>(response: Res) -> Res {
@@ -119,14 +125,14 @@ where
 {
     type Response<A> = J::Response<A>;
 
-    fn judge<A>(&self, mut picked: Picked<A>, response: Res) -> J::Response<A> {
-        picked.set_retry_after((self.read)(Ok(&response)));
-        self.judge.judge(picked, response)
+    fn judge<A>(&self, picked: Picked<A>, before: Duration, response: Res) -> J::Response<A> {
+        let retry_after = (self.read)(Ok(&response)).unwrap_or(before);
+        self.judge.judge(picked, retry_after, response)
     }
 
-    fn fail<A>(&self, mut picked: Picked<A>, error: &Err) {
-        picked.set_retry_after((self.read)(Err(error)));
-        self.judge.fail(picked, error);
+    fn fail<A>(&self, picked: Picked<A>, before: Duration, error: &Err) {
+        let retry_after = (self.read)(Err(error)).unwrap_or(before);
+        self.judge.fail(picked, retry_after, error);
     }
 
     fn pass<A>(response: Res) -> J::Response<A> {

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use stanchion_core::{Outcome, Sleep};
@@ -124,7 +125,7 @@ where
             let picked = this.picked.take().expect("an endpoint is given up once");
             this.tried.push(picked.id().clone());
             match &gave_up {
-                Some(error) => this.balance.judge.fail(picked, error),
+                Some(error) => this.balance.judge.fail(picked, Duration::ZERO, error),
                 // It may be busy; it did not fail.
                 None => picked.record(Outcome::Overload),
             }

@@ -6,6 +6,7 @@ use parking_lot::MutexGuard;
 use stanchion_core::Instant;
 
 use super::shared::{Settings, Shared};
+use crate::counted::{Kept, Waited};
 use crate::health::Known;
 use crate::node::Node;
 use crate::outlier;
@@ -24,7 +25,7 @@ pub(super) struct Change<'a, A> {
 
 /// Endpoints that are to be planned for.
 pub(super) struct Listed<A> {
-    pub(super) nodes: Box<[Arc<Node<A>>]>,
+    pub(super) nodes: Box<[Kept<Node<A>>]>,
     /// Places in `nodes`, by id.
     pub(super) by_id: Box<[u32]>,
     /// What is told of each from now on, if it is told.
@@ -127,6 +128,11 @@ impl<A> Change<'_, A> {
 
     /// Has picks read this plan.
     fn swap(&mut self, plan: Plan<A>) {
+        if let Some(metering) = plan.metering() {
+            for node in &plan.nodes {
+                node.set_metering(metering);
+            }
+        }
         let plan = Arc::new(plan);
         self.shared.plan.store(plan.clone());
         self.shared.signal.change();
@@ -155,16 +161,16 @@ impl<A> Change<'_, A> {
     }
 
     /// Has those that are new start slowly, where there are others.
-    pub(super) fn start_new(&self, nodes: &[Arc<Node<A>>]) {
+    pub(super) fn start_new(&self, nodes: &[Kept<Node<A>>]) {
         for node in nodes.iter().filter(|node| !self.knows(node)) {
             node.started.set(self.now);
         }
     }
 
     /// Whether the server is one of the balancer's, and not one that is gone.
-    pub(super) fn knows(&self, node: &Arc<Node<A>>) -> bool {
+    pub(super) fn knows(&self, node: &Kept<Node<A>>) -> bool {
         let same = self.plan.node(node.id.as_str());
-        same.is_some_and(|same| Arc::ptr_eq(same, node))
+        same.is_some_and(|same| same.is_same(node))
     }
 
     /// Tells what a mark changed, and whether that is to be planned for.

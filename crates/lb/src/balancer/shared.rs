@@ -10,6 +10,7 @@ use stanchion_core::{Clock, Instant, Observe};
 
 use super::change::{Change, Listed};
 use super::{EndpointSnapshot, LevelSnapshot, Snapshot};
+use crate::counted::Kept;
 use crate::node::Node;
 use crate::outlier::Heed;
 use crate::plan::{Basis, Plan};
@@ -116,9 +117,9 @@ impl<A> Shared<A> {
 
     #[inline]
     pub(super) fn pick(&self, context: &PickContext<'_>) -> Result<Picked<A>, Unavailable> {
-        let plan = self.plan.load();
+        let mut plan = self.plan.load();
         if plan.due != Instant::MAX && self.catches_up(plan.due, context) {
-            return self.plan.load().pick(context, &self.clock);
+            plan = self.plan.load();
         }
         plan.pick(context, &self.clock)
     }
@@ -186,11 +187,11 @@ impl<A> Shared<A> {
                 }
                 None => {
                     let home = Arc::downgrade(self);
-                    Arc::new(Node::new(endpoint, &self.clock, home, heed))
+                    Kept::new(Node::new(endpoint, &self.clock, home, heed))
                 }
             }
         };
-        let nodes: Box<[Arc<Node<A>>]> = endpoints.into_iter().map(node).collect();
+        let nodes: Box<[Kept<Node<A>>]> = endpoints.into_iter().map(node).collect();
         if let Some(metering) = before.metering() {
             self.begin_latencies(&nodes, metering);
         }
@@ -213,7 +214,7 @@ impl<A> Shared<A> {
 
     /// Gives nodes whose latency nobody knows the median of the others', so that a new one is
     /// neither flooded nor starved.
-    fn begin_latencies(&self, nodes: &[Arc<Node<A>>], metering: Metering) {
+    fn begin_latencies(&self, nodes: &[Kept<Node<A>>], metering: Metering) {
         let now = self.clock.now();
         let known = nodes
             .iter()
@@ -233,7 +234,7 @@ impl<A> Shared<A> {
     }
 
     /// Marks this very server, whatever may have its id by now.
-    pub(crate) fn mark_node(&self, node: &Arc<Node<A>>, mark: Mark) -> Health {
+    pub(crate) fn mark_node(&self, node: &Kept<Node<A>>, mark: Mark) -> Health {
         let marked = node.health.mark(mark);
         let (before, after) = marked;
         let may_readmit = matches!(mark, Mark::Healthy | Mark::Degraded) && before.is_ejected();
@@ -261,7 +262,7 @@ impl<A> Shared<A> {
     }
 
     /// Takes out a server that failed too often, if as many as may be are not out already.
-    pub(crate) fn suspect(&self, node: &Arc<Node<A>>, cause: EjectionCause) {
+    pub(crate) fn suspect(&self, node: &Kept<Node<A>>, cause: EjectionCause) {
         if !self.plan.load().may_eject {
             let id = node.id.clone();
             self.tell(&Event::EjectionSkipped { id, cause });
@@ -341,7 +342,7 @@ impl<A> Shared<A> {
         let now = self.clock.now();
         let (_, config) = self.settings();
         let interval = config.outliers.as_ref().map(|outliers| outliers.interval);
-        let endpoint = |node: &Arc<Node<A>>| {
+        let endpoint = |node: &Kept<Node<A>>| {
             let known = node.health.read();
             let attributes = node.attributes.load();
             let ejection = *node.ejection.lock();
@@ -352,7 +353,7 @@ impl<A> Shared<A> {
                 held: known.is_held(),
                 ejected_for: ejection.until().map(|until| until - now),
                 ejections: interval.map_or(0, |interval| ejection.recent_at(now, interval)),
-                in_flight: node.in_flight(),
+                in_flight: node.calls(),
                 latency: latency.map(|nanos| Duration::from_secs_f32(nanos / 1e9)),
                 weight: attributes.weight,
                 share_percent: config.share(&node.started, now),

@@ -1,16 +1,16 @@
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 
 use stanchion_core::Instant;
 
 use super::Checks;
 use super::machine::Machine;
 use crate::Draw;
+use crate::counted::Kept;
 use crate::node::Node;
 
 /// One server that is checked.
 pub(super) struct Watched<A> {
-    pub(super) node: Arc<Node<A>>,
+    pub(super) node: Kept<Node<A>>,
     pub(super) machine: Machine,
 }
 
@@ -20,7 +20,7 @@ pub(super) struct Schedule<A> {
     draw: Draw,
     /// The servers as they were last seen. While they are held here, no other has their address in
     /// memory, which is what `known` goes by.
-    nodes: Box<[Arc<Node<A>>]>,
+    nodes: Box<[Kept<Node<A>>]>,
     known: HashSet<usize>,
     /// By when they are due, and then in the order in which they came to wait.
     waiting: BTreeMap<(Instant, u64), Watched<A>>,
@@ -40,16 +40,16 @@ impl<A> Schedule<A> {
     }
 
     /// Goes on with these servers: new ones are due soon, those that are gone never.
-    pub(super) fn follow(&mut self, nodes: &[Arc<Node<A>>], now: Instant) {
-        let same = |(one, other): (&Arc<_>, &Arc<_>)| Arc::ptr_eq(one, other);
+    pub(super) fn follow(&mut self, nodes: &[Kept<Node<A>>], now: Instant) {
+        let same = |(one, other): (&Kept<Node<A>>, &Kept<Node<A>>)| one.is_same(other);
         if nodes.len() == self.nodes.len() && nodes.iter().zip(&self.nodes).all(same) {
             return;
         }
-        let known: HashSet<usize> = nodes.iter().map(place).collect();
+        let known: HashSet<usize> = nodes.iter().map(Kept::place).collect();
         self.waiting
-            .retain(|_, watched| known.contains(&place(&watched.node)));
+            .retain(|_, watched| known.contains(&watched.node.place()));
         let before = std::mem::replace(&mut self.known, known);
-        for node in nodes.iter().filter(|node| !before.contains(&place(node))) {
+        for node in nodes.iter().filter(|node| !before.contains(&node.place())) {
             let due = self.checks.first(now, &mut self.draw);
             let machine = Machine::resumed(node.health.read().checks());
             let node = node.clone();
@@ -72,7 +72,7 @@ impl<A> Schedule<A> {
 
     /// Has one wait whose check began at `began`, unless it is gone.
     pub(super) fn give_back(&mut self, watched: Watched<A>, began: Instant) {
-        if self.known.contains(&place(&watched.node)) {
+        if self.known.contains(&watched.node.place()) {
             let due = self.checks.next(began, &mut self.draw);
             self.wait(due, watched);
         }
@@ -82,9 +82,4 @@ impl<A> Schedule<A> {
         self.came += 1;
         self.waiting.insert((due, self.came), watched);
     }
-}
-
-/// Tells servers apart that are held at the same time.
-fn place<A>(node: &Arc<Node<A>>) -> usize {
-    Arc::as_ptr(node).addr()
 }

@@ -4,11 +4,12 @@ use stanchion_core::Instant;
 
 use super::{Known, subset};
 use crate::config::Subset;
+use crate::counted::Call;
 use crate::draw::scale;
-use crate::node::Timing;
+use crate::node::Node;
 use crate::policy::{Choice, Member, Table};
 use crate::slow_start::WARM;
-use crate::{Draw, EndpointId, PickContext, Picked};
+use crate::{Draw, EndpointId, PickContext};
 
 /// Endpoints that a policy chooses among, with what it made of them.
 #[derive(Debug)]
@@ -54,46 +55,45 @@ pub(super) fn members<A>(
 impl<A> Group<A> {
     /// What the policy chooses, if that takes the call and is not to be avoided; it is asked a few
     /// times.
-    #[inline]
-    pub(super) fn pick(
+    #[inline(always)]
+    pub(super) fn begin(
         &self,
         context: &PickContext<'_>,
-        timing: Option<Timing>,
         now: Instant,
         draw: Draw,
-    ) -> Option<Picked<A>> {
+    ) -> Option<Call<Node<A>>> {
         let mut choice = Choice {
             members: &self.members,
-            hash: context.hash,
-            avoid: context.avoid,
+            context,
             now,
             draw,
         };
-        for _ in 0..TRIES {
-            let chosen = self.table.choose(&mut choice)?;
-            let member = self.members.get(chosen)?;
-            if member.usable
-                && !choice.avoids(member)
-                && let Some(picked) = member.begin(timing)
+        let member = self.members.get(self.table.choose(&mut choice)?)?;
+        // A look at the first choice is the way of nearly all calls.
+        let begun = choice.takes(member).then(|| member.begin()).flatten();
+        begun.or_else(|| self.begin_again(&mut choice))
+    }
+
+    #[cold]
+    fn begin_again(&self, choice: &mut Choice<'_, A>) -> Option<Call<Node<A>>> {
+        for _ in 1..TRIES {
+            let member = self.members.get(self.table.choose(choice)?)?;
+            if choice.takes(member)
+                && let Some(call) = member.begin()
             {
-                return Some(picked);
+                return Some(call);
             }
         }
         None
     }
 
     /// The first from a random place on that takes the call and is not to be avoided.
-    pub(super) fn scan(
-        &self,
-        avoid: &[EndpointId],
-        random: u64,
-        timing: Option<Timing>,
-    ) -> Option<Picked<A>> {
+    pub(super) fn scan(&self, avoid: &[EndpointId], random: u64) -> Option<Call<Node<A>>> {
         let start = scale(random, self.members.len());
         let (before, from) = self.members.split_at_checked(start)?;
         from.iter()
             .chain(before)
             .filter(|member| member.usable && !avoid.contains(&member.node.id))
-            .find_map(|member| member.begin(timing))
+            .find_map(Member::begin)
     }
 }

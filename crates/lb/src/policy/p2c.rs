@@ -1,7 +1,7 @@
 use crate::Draw;
 
 use super::load::{Load, least};
-use super::sample::Sampler;
+use super::sample::{Sampler, even_pair};
 use super::{Choice, InvalidPolicy, InvalidTable, Member, Policy, Table};
 
 /// The power of two choices: of two endpoints drawn at random, the one with fewer calls in flight
@@ -59,10 +59,36 @@ impl<A> Policy<A> for P2c {
         members: &[Member<A>],
         _draw: &mut Draw,
     ) -> Result<Box<dyn Table<A>>, InvalidTable> {
-        Ok(Box::new(Choices {
-            choices: usize::from(self.choices),
-            sampler: Sampler::new(members.iter().map(Member::weight)),
-        }))
+        let sampler = Sampler::new(members.iter().map(Member::weight));
+        Ok(match sampler {
+            Sampler::Even(count) if self.choices == 2 && count > SCAN_MAX => {
+                Box::new(EvenPair { count })
+            }
+            sampler => Box::new(Choices {
+                choices: usize::from(self.choices),
+                sampler,
+            }),
+        })
+    }
+}
+
+/// What is made of most groups, in fewer steps: two choices of more than a few, all of one weight, so
+/// that calls are all there is to compare.
+#[derive(Debug)]
+struct EvenPair {
+    count: usize,
+}
+
+impl<A> Table<A> for EvenPair {
+    #[inline]
+    fn choose(&self, choice: &mut Choice<'_, A>) -> Option<usize> {
+        let members = choice.members;
+        let (first, second) = even_pair(self.count, &mut choice.draw);
+        let calls = (
+            members.get(first)?.in_flight(),
+            members.get(second)?.in_flight(),
+        );
+        Some(if calls.1 < calls.0 { second } else { first })
     }
 }
 

@@ -69,13 +69,7 @@ impl Sampler {
     #[inline]
     pub(super) fn draw_two(&self, draw: &mut Draw) -> (usize, usize) {
         match self {
-            Self::Even(count) => {
-                let bits = draw.bits();
-                // Counts are far below 2³², so half of the bits is enough for each.
-                let first = scale(bits, *count);
-                let second = scale(bits << 32, *count - 1);
-                (first, second + usize::from(second >= first))
-            }
+            Self::Even(count) => even_pair(*count, draw),
             Self::Weighted { columns, .. } => self.draw_two_by_weight(columns.len(), draw),
         }
     }
@@ -93,6 +87,16 @@ impl Sampler {
         let second = draw.below(count - 1);
         (first, second + usize::from(second >= first))
     }
+}
+
+/// Two different indices of `count`, which are at least two, each pair as likely as another.
+#[inline]
+pub(super) fn even_pair(count: usize, draw: &mut Draw) -> (usize, usize) {
+    let bits = draw.bits();
+    // Counts are far below 2³², so half of the bits is enough for each.
+    let first = scale(bits, count);
+    let second = scale(bits << 32, count - 1);
+    (first, second + usize::from(second >= first))
 }
 
 /// Gives what columns lack to those that have too much, one by one.
