@@ -28,6 +28,7 @@ mod observation;
 mod origin_killed;
 mod page;
 mod pool;
+mod processes;
 mod program;
 mod reload;
 mod reload_model;

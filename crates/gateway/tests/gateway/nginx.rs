@@ -15,6 +15,17 @@ pub(crate) struct Nginx;
 /// The length of `/large`, which takes minutes.
 pub(crate) const LARGE: usize = 1 << 20;
 
+/// The length of `/page`.
+pub(crate) const PAGE: usize = 6 << 10;
+
+/// How an origin answers requests for `/page`.
+pub(crate) enum Way {
+    /// Within about a second.
+    Slowly,
+    /// With 503.
+    Busily,
+}
+
 impl ServerSpec for Nginx {
     fn program(&self) -> &str {
         "nginx"
@@ -41,12 +52,17 @@ impl ServerSpec for Nginx {
              server {{\nlisten {address};\n\
              location = /pid {{ access_log off; return 200 $pid; }}\n\
              location = /large {{ limit_rate 4k; }}\n\
+             location = /page {{\n\
+             if (-f {data}/busy) {{ return 503; }}\n\
+             if (-f {data}/slow) {{ set $limit_rate 4k; }}\n\
+             }}\n\
              location / {{ if (-f {data}/failing) {{ return 500; }} return 200 hello; }}\n\
              }}\n}}\n"
         );
         let file = place.data().join("nginx.conf");
         fs::write(&file, config).unwrap();
         fs::write(place.data().join("large"), vec![b'x'; LARGE]).unwrap();
+        fs::write(place.data().join("page"), vec![b'x'; PAGE]).unwrap();
         let mut command = Command::new(place.program());
         command.arg("-p").arg(place.data()).arg("-c").arg(file);
         command
@@ -73,6 +89,15 @@ pub(crate) fn set_failing(origin: &Server<Nginx>, failing: bool) {
     } else {
         fs::remove_file(flag).unwrap();
     }
+}
+
+/// Has an origin answer in this way from now on.
+pub(crate) fn go(origin: &Server<Nginx>, way: Way) {
+    let flag = match way {
+        Way::Slowly => "slow",
+        Way::Busily => "busy",
+    };
+    fs::write(origin.data().join(flag), "").unwrap();
 }
 
 /// How many requests the origin itself has answered to their end.
