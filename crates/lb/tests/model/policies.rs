@@ -268,9 +268,12 @@ fn weighted_round_robin_holds_its_shares_where_weights_are_extreme() {
     weights[10] = u16::MAX;
     let balancer = balancer(WeightedRoundRobin::new(), weights);
     let counts = counts(&places(&balancer, 20_000), 1000);
-    // 300 expected for the others together; 6 standard deviations are 103.
+    // Chance decides nearly all: 300 expected for the others together; 6 standard deviations are
+    // 103. Where the order begins near their turns, which come one after the other, it adds one for
+    // each time around the thousand, at 16 candidates a pick.
     let others = 20_000 - counts[10];
-    assert!((197..403).contains(&others), "{others}");
+    let in_turn = 20_000 * 16 / 1000;
+    assert!((197..403 + in_turn).contains(&others), "{others}");
 }
 
 /// Chooses the first whatever it is told of it.
