@@ -11,6 +11,8 @@
 #[path = "../../crates/gateway/tests/guard/against_hyper.rs"]
 #[expect(clippy::unwrap_used, reason = "what cannot go on has failed")]
 mod against_hyper;
+#[path = "../../crates/journal/tests/disk/mod.rs"]
+mod disk;
 #[path = "../../crates/gateway/src"]
 mod source {
     pub(crate) mod guard;
@@ -20,6 +22,7 @@ mod forwarded;
 mod gateway_config;
 mod guard;
 mod hashing;
+mod journal;
 mod limiter;
 mod quota;
 
@@ -39,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     target("gateway_config", gateway_config::run),
     target("guard", guard::run),
     target("hashing", hashing::run),
+    target("journal", journal::run),
     target("limiter", limiter::run),
     target("quota", quota::run),
 ];
