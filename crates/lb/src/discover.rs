@@ -7,10 +7,13 @@
 //! |---|---|---|
 //! | a list that does not change | `discover` | [`Fixed`] |
 //! | a file, read again and again | `file` | `FileWatch` |
+//! | names in DNS, by address or SRV | `dns` | `DnsWatch` |
 //! | tower's `Discover` | `discover` with `tower` | `FromTower`, and `Balance::from_discover` |
 //! | anything else | `discover` | your own stream |
 
 mod discovery;
+#[cfg(feature = "dns")]
+mod dns;
 mod event;
 #[cfg(feature = "file")]
 mod file;
@@ -23,6 +26,8 @@ mod update;
 use futures_core::Stream;
 
 pub use discovery::Discovery;
+#[cfg(feature = "dns")]
+pub use dns::{DnsError, DnsResolver, DnsWatch, Family, InvalidDns};
 pub use event::{BoxError, Event};
 #[cfg(feature = "file")]
 pub use file::{FileError, FileWatch, Format, parse};

@@ -15,6 +15,7 @@ pub use eventually::{eventually, eventually_async, eventually_blocking};
 pub use gate::{Gate, Gated, GatedFuture, Pass};
 pub use probe::Probe;
 pub use server::{
-    Chromium, ChromiumServer, Place, Redis, RedisCluster, RedisServer, Server, ServerSpec, Tab,
+    Chromium, ChromiumServer, Nsd, NsdServer, Place, Redis, RedisCluster, RedisServer, Server,
+    ServerSpec, Tab,
 };
 pub use strict::{Strict, StrictFuture, StrictHandle};

@@ -2,6 +2,7 @@
 
 mod chromium;
 mod missing;
+mod nsd;
 mod port;
 mod process;
 mod redis;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 pub use self::chromium::{Chromium, ChromiumServer, Tab};
+pub use self::nsd::{Nsd, NsdServer};
 use self::process::Process;
 pub use self::redis::{Redis, RedisCluster, RedisServer};
 pub use self::spec::{Place, ServerSpec};

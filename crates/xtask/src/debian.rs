@@ -26,6 +26,10 @@ pub(crate) const FOR_TESTS: &[Program] = &[
         package: "nginx",
     },
     Program {
+        name: "nsd",
+        package: "nsd",
+    },
+    Program {
         name: "chromium",
         package: "chromium",
     },

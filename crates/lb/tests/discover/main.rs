@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod batches;
+#[cfg(feature = "dns")]
+mod dns;
 #[cfg(feature = "file")]
 mod file;
 #[cfg(feature = "tower")]
