@@ -85,7 +85,10 @@ impl<A> Change<'_, A> {
         }
         self.settings.policy = policy;
         for (node, attributes) in plan.nodes.iter().zip(attributes.unwrap_or_default()) {
-            node.attributes.store(attributes);
+            // Mostly they are what they were, and a look costs less than to let go of them.
+            if !Arc::ptr_eq(&node.attributes.load(), &attributes) {
+                node.attributes.store(attributes);
+            }
         }
         self.swap(plan);
         Ok(())

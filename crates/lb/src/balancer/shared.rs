@@ -178,16 +178,22 @@ impl<A> Shared<A> {
         let mut kept = 0;
         let mut attributes = Vec::with_capacity(count);
         let node = |endpoint: Endpoint<A>| {
-            attributes.push(Arc::new(endpoint.attributes().clone()));
             let same = before.node(endpoint.id().as_str());
             match same.filter(|node| node.is(&endpoint)) {
                 Some(node) => {
                     kept += 1;
+                    let known = node.attributes.load_full();
+                    attributes.push(match *known == *endpoint.attributes() {
+                        true => known,
+                        false => Arc::new(endpoint.into_parts().3),
+                    });
                     node.clone()
                 }
                 None => {
                     let home = Arc::downgrade(self);
-                    Kept::new(Node::new(endpoint, &self.clock, home, heed))
+                    let node = Kept::new(Node::new(endpoint, &self.clock, home, heed));
+                    attributes.push(node.attributes.load_full());
+                    node
                 }
             }
         };
