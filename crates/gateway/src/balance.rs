@@ -31,6 +31,7 @@ struct Standing {
     upstream: Arc<str>,
     policy: Policy,
     hash: Option<config::keys::Hash>,
+    affinity: Option<config::keys::Affinity>,
     balancing: Balancing,
     /// Of these two, what is another one than before is to be put in force.
     is_new: IsNew,
@@ -66,6 +67,7 @@ pub(crate) struct Server {
     /// may pick a server that it does not know.
     pub(crate) number: u32,
     pub(crate) name: Arc<str>,
+    incarnation: u64,
     /// It is passed over while its breaker is open, and somebody sees to the end of that.
     held: AtomicBool,
 }
@@ -198,7 +200,9 @@ impl Standing {
             servers.map(|server| (&*server.name, server)).collect()
         });
         let server = |endpoint: &config::Endpoint| {
-            if let Some(server) = known.get(&*endpoint.url) {
+            if let Some(server) = known.get(&*endpoint.url)
+                && server.incarnation == endpoint.incarnation
+            {
                 return Arc::clone(server);
             }
             let number = next;
@@ -206,6 +210,7 @@ impl Standing {
             Arc::new(Server {
                 number,
                 name: endpoint.url.clone(),
+                incarnation: endpoint.incarnation,
                 held: AtomicBool::new(false),
             })
         };
@@ -221,7 +226,14 @@ impl Standing {
         Ok(Self {
             check: Check::new(config).map_err(BuildError::Balancing)?,
             upstream: config.name.clone(),
-            wants: Wants::new(config, clock)?,
+            wants: match kept {
+                // Its secrets are not read again.
+                Some(kept) if kept.affinity == config.affinity && kept.hash == config.hash => {
+                    kept.wants.clone()
+                }
+                _ => Wants::new(config, clock)?,
+            },
+            affinity: config.affinity.clone(),
             policy: config.policy,
             hash: config.hash.clone(),
             balancing: config.balancing.clone(),

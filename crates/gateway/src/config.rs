@@ -3,6 +3,7 @@
 mod balancing;
 mod breaker;
 mod checks;
+mod discovery;
 mod edits;
 mod error;
 mod field;
@@ -30,6 +31,7 @@ use crate::guard;
 pub(crate) use balancing::Balancing;
 pub(crate) use breaker::{Breaker, BreakerWindow, Share};
 pub(crate) use checks::{Checks, HttpCheck};
+pub(crate) use discovery::Discovery;
 pub(crate) use edits::FieldEdits;
 pub use error::{ConfigError, Mistake, ReadError};
 pub(crate) use limit::{LIMITS_MAX, Limit, LimitBy, Outage, Redis, RedisLimit, Tier};
@@ -171,9 +173,12 @@ pub(crate) struct Shutdown {
 pub(crate) struct Upstream {
     #[serde(skip)]
     pub(crate) name: Arc<str>,
-    /// At least one.
+    /// At least one, unless they are found.
     #[serde(serialize_with = "show::endpoints")]
+    #[serde(skip_serializing_if = "show::are_found")]
     pub(crate) endpoints: Vec<Endpoint>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) discovery: Option<Discovery>,
     pub(crate) policy: Policy,
     /// There where the policy goes by it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -204,6 +209,9 @@ pub(crate) struct Upstream {
     pub(crate) throttle: Option<Throttle>,
 }
 
+/// The most servers of one upstream.
+pub(crate) const ENDPOINTS_MAX: usize = 256;
+
 /// One server of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
@@ -217,6 +225,10 @@ pub(crate) struct Endpoint {
     pub(crate) zone: Arc<str>,
     /// The most requests that it has at a time, of all workers together.
     pub(crate) in_flight_max: Option<NonZeroU32>,
+    /// Tells a server from an earlier one at its address.
+    pub(crate) incarnation: u64,
+    /// By discovery, and so not listed in the file.
+    pub(crate) found: bool,
 }
 
 /// Which server a request is sent to.
@@ -413,6 +425,12 @@ impl fmt::Display for Config {
             counted(endpoints, "endpoint"),
         )
     }
+}
+
+/// The host and the port of a server.
+pub(crate) fn address(text: &str) -> Option<Arc<str>> {
+    let text::Endpoint(address) = text::FromText::from_text(&format!("http://{text}"))?;
+    Some(address)
 }
 
 /// A time as it is written in the file.

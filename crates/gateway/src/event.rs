@@ -25,6 +25,22 @@ pub enum Event {
         /// What became of which server.
         event: lb::Event,
     },
+    /// Other servers of an upstream were found, or the same ones with other attributes.
+    Discovered {
+        /// The upstream.
+        upstream: Arc<str>,
+        /// How many there are now.
+        endpoints: usize,
+        /// How many there were before.
+        before: usize,
+    },
+    /// The servers of an upstream could not be found; the last ones stay.
+    DiscoveryFailed {
+        /// The upstream.
+        upstream: Arc<str>,
+        /// Why.
+        why: Arc<str>,
+    },
 }
 
 /// Who is told.
@@ -42,6 +58,20 @@ impl fmt::Display for Event {
                     cause = error.source();
                 }
                 Ok(())
+            }
+            Self::Discovered {
+                upstream,
+                endpoints,
+                before,
+            } => write!(
+                f,
+                "{upstream}: {endpoints} servers were found, {before} before"
+            ),
+            Self::DiscoveryFailed { upstream, why } => {
+                write!(
+                    f,
+                    "{upstream}: its servers were not found, those of before stay: {why}"
+                )
             }
             Self::Balance { upstream, event } => {
                 write!(f, "{upstream}: ")?;

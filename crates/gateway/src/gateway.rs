@@ -57,7 +57,8 @@ pub struct Report {
 }
 
 impl Gateway {
-    /// Starts the gateway; when this returns, it accepts connections.
+    /// Starts the gateway; when this returns, it accepts connections. Servers that have to be found are
+    /// looked for first, for at most two seconds.
     ///
     /// It runs one thread for each worker, one for the admin listener and, unless the access log
     /// is off, one to write that.
@@ -134,6 +135,7 @@ impl Gateway {
         let no_thread = |error| StartError::new("cannot start a thread".to_owned(), error);
         gateway.admin =
             Some(admin::spawn(admin_listener, gateway.shared.clone(), access).map_err(no_thread)?);
+        gateway.shared.wait_for_servers();
         for (index, listener) in listeners.into_iter().enumerate() {
             let worker = worker::spawn(
                 index,

@@ -13,6 +13,7 @@ mod check;
 mod client;
 mod config;
 mod connection;
+mod discovery;
 mod event;
 mod exchange;
 mod fields;

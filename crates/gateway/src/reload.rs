@@ -14,7 +14,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use stanchion_core::Clock;
 
-use crate::config::{Config, Source};
+use crate::config::{Config, Discovery, ENDPOINTS_MAX, Endpoint, Source};
 use crate::event::{Event, Observer};
 use crate::metrics::Metrics;
 use crate::shared::Shared;
@@ -118,6 +118,52 @@ impl Shared {
     /// Takes over another configuration.
     pub(crate) fn apply(&self, config: Config) -> Result<Reloaded, ReloadError> {
         self.report(|followers| self.take(config, &self.snapshot(), followers))
+    }
+
+    /// Has an upstream go on with the servers that its discovery found, unless it is discovered in
+    /// another way by now.
+    pub(crate) fn found(&self, upstream: &str, by: &Discovery, servers: Vec<Endpoint>) {
+        let mut followers = self.reloading.followers.lock();
+        let running = self.snapshot();
+        let mut config = running.config.clone();
+        let mut upstreams = config.upstreams.iter_mut();
+        let Some(found) = upstreams.find(|known| *known.name == *upstream) else {
+            return;
+        };
+        if found.discovery.as_ref() != Some(by) || found.endpoints == servers {
+            return;
+        }
+        let count = servers.len();
+        if count > ENDPOINTS_MAX {
+            drop(followers);
+            let why = format!("{count} were found, at most {ENDPOINTS_MAX} are allowed");
+            return self.found_nothing(upstream, why.into());
+        }
+        let (name, before) = (found.name.clone(), found.endpoints.len());
+        found.endpoints = servers;
+        let next = match running.with_found(config, self.making()) {
+            Ok(next) => Arc::new(next),
+            Err(error) => {
+                drop(followers);
+                return self.found_nothing(upstream, error.to_string().into());
+            }
+        };
+        self.put_in_force(next.clone());
+        followers.retain(|follower| follower(&next) == Followed::Swapped);
+        drop(followers);
+        self.reloading.observer.observe(&Event::Discovered {
+            upstream: name,
+            endpoints: count,
+            before,
+        });
+    }
+
+    /// Tells that the servers of an upstream could not be found, so that the last ones stay.
+    pub(crate) fn found_nothing(&self, upstream: &str, why: Arc<str>) {
+        self.reloading.observer.observe(&Event::DiscoveryFailed {
+            upstream: upstream.into(),
+            why,
+        });
     }
 
     fn unchanged(&self, running: &Snapshot) -> Reloaded {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use stanchion_core::{Clock, Instant, Observe};
@@ -10,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use crate::balance::Hearing;
 use crate::build_error::BuildError;
 use crate::config::Config;
+use crate::discovery::FirstLooks;
 use crate::event::{Event, Observer};
 #[cfg(feature = "redis")]
 use crate::limit::StoreThread;
@@ -33,12 +35,16 @@ pub(crate) struct Shared {
     pub(crate) reloading: Reloading,
     pub(crate) switches: Box<[Switch]>,
     hearing: Hearing,
+    pub(crate) looks: FirstLooks,
     snapshot: ArcSwap<Snapshot>,
     #[cfg(feature = "redis")]
     stores: StoreThread,
     /// How many workers run.
     workers: AtomicUsize,
 }
+
+/// How long a start waits for servers to be found.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 
 /// How far the gateway is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +85,7 @@ impl Shared {
             reloading: Reloading::new(&snapshot.config, &metrics, &clock, observer),
             switches,
             hearing,
+            looks: FirstLooks::default(),
             snapshot: ArcSwap::from_pointee(snapshot),
             #[cfg(feature = "redis")]
             stores,
@@ -89,6 +96,16 @@ impl Shared {
             phase: watch::Sender::new(Phase::Serving),
             workers: AtomicUsize::new(0),
         })
+    }
+
+    /// Blocks until the servers of each upstream that does not list them were looked for, but for at
+    /// most [`LOOK_MAX`].
+    pub(crate) fn wait_for_servers(&self) {
+        let snapshot = self.snapshot();
+        let upstreams = snapshot.config.upstreams.iter();
+        let discovered = upstreams.filter(|upstream| upstream.discovery.is_some());
+        let names: Vec<_> = discovered.map(|upstream| upstream.name.clone()).collect();
+        self.looks.wait(&names, LOOK_MAX);
     }
 
     /// What further snapshots are made with.

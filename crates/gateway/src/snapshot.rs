@@ -23,6 +23,8 @@ use crate::metrics::Metrics;
 pub(crate) struct Snapshot {
     /// Counted from 1, that of the start.
     pub(crate) generation: u64,
+    /// Counts the snapshots, also those that discovery made of the same configuration.
+    pub(crate) revision: u64,
     pub(crate) config: Config,
     pub(crate) clients: Clients,
     pub(crate) breakers: Breakers,
@@ -50,6 +52,17 @@ impl Snapshot {
 
     /// The snapshot of another configuration, in which the limits that stay keep their buckets.
     pub(crate) fn next(&self, config: Config, making: Making<'_>) -> Result<Self, BuildError> {
+        let mut next = Self::new(config, making, Some(self))?;
+        next.generation += 1;
+        Ok(next)
+    }
+
+    /// The snapshot of the same configuration with other servers.
+    pub(crate) fn with_found(
+        &self,
+        config: Config,
+        making: Making<'_>,
+    ) -> Result<Self, BuildError> {
         Self::new(config, making, Some(self))
     }
 
@@ -84,7 +97,8 @@ impl Snapshot {
             before.map(|before| &before.balancers),
         );
         let snapshot = Self {
-            generation: before.map_or(1, |before| before.generation + 1),
+            generation: before.map_or(1, |before| before.generation),
+            revision: before.map_or(1, |before| before.revision + 1),
             clients: Clients::new(config.listen.trusted.clone()),
             limits: limits.collect::<Result<_, _>>()?,
             breakers: breakers.map_err(BuildError::Breaker)?,

@@ -1,5 +1,5 @@
 //! What balancers do by themselves, done on the admin thread: ejected servers are let in again, those
-//! that start slowly go on, rules that go by an interval are applied, and servers are checked.
+//! that start slowly go on, rules that go by an interval are applied, servers are checked, and found.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use tokio::task::AbortHandle;
 
 use crate::balance::Balance;
 use crate::check::Check;
-use crate::metrics::Metrics;
 use crate::reload::{Followed, Follower};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
+use crate::{config, discovery};
 
 /// Drives the balancers of each configuration for as long as it is in force. It never ends; it is
 /// dropped with the runtime, and so are its tasks: a few for each upstream.
@@ -20,7 +20,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
     let changed = follow(&shared);
     let mut driven = HashMap::new();
     loop {
-        driven = drive(&shared.snapshot(), &shared.metrics, driven);
+        driven = drive(&shared, driven);
         changed.notified().await;
     }
 }
@@ -46,6 +46,7 @@ struct Driven {
     balance: Balance,
     _upkeep: Task,
     checking: Option<(Check, Task)>,
+    finding: Option<(config::Discovery, Task)>,
 }
 
 struct Task(AbortHandle);
@@ -63,12 +64,11 @@ impl Drop for Task {
 }
 
 /// What runs for the upstreams of this snapshot; of that which ran `before`, what is the same goes on.
-fn drive(
-    snapshot: &Snapshot,
-    metrics: &Metrics,
-    mut before: HashMap<Arc<str>, Driven>,
-) -> HashMap<Arc<str>, Driven> {
-    let upstreams = snapshot.balancers.checked().map(|(name, balance, check)| {
+fn drive(shared: &Arc<Shared>, mut before: HashMap<Arc<str>, Driven>) -> HashMap<Arc<str>, Driven> {
+    let snapshot = shared.snapshot();
+    let configs = snapshot.config.upstreams.iter();
+    let upstreams = configs.zip(snapshot.balancers.checked());
+    let upstreams = upstreams.map(|(config, (name, balance, check))| {
         // An upstream that went and came back is another one.
         let known = before
             .remove(name)
@@ -77,18 +77,27 @@ fn drive(
             balance: balance.clone(),
             _upkeep: Task::spawn(balance.balancer().upkeep()),
             checking: None,
+            finding: None,
         });
         let checked = driven.checking.as_ref().map(|(check, _)| check);
         if checked != check {
             // Health goes on from what the other checks found.
             driven.checking = None;
             driven.checking = check.map(|check| {
-                let run = check.run(name, balance, metrics);
+                let run = check.run(name, balance, &shared.metrics);
                 (check.clone(), Task::spawn(run))
             });
             if check.is_none() {
                 balance.forget_checks();
             }
+        }
+        let found = driven.finding.as_ref().map(|(config, _)| config);
+        if found != config.discovery.as_ref() {
+            driven.finding = None;
+            driven.finding = config.discovery.as_ref().map(|discovery| {
+                let run = discovery::run(shared.clone(), name.clone(), discovery.clone());
+                (discovery.clone(), Task::spawn(run))
+            });
         }
         (name.clone(), driven)
     });

@@ -37,7 +37,7 @@ const SHOWN_MAX: usize = 20;
 /// The last readings of all counters.
 pub(super) struct Stats {
     sources: Sources,
-    generation: u64,
+    revision: u64,
     readings: VecDeque<Reading>,
     points: VecDeque<Point>,
     start: Instant,
@@ -70,7 +70,7 @@ impl Stats {
     ) -> Self {
         let mut stats = Self {
             sources: Sources::new(config, breakers, balancers, metrics),
-            generation: 1,
+            revision: 1,
             readings: VecDeque::with_capacity(READINGS_MAX),
             points: VecDeque::new(),
             start: now,
@@ -80,12 +80,12 @@ impl Stats {
         stats
     }
 
-    /// Reads all counters of the configuration in force. With a new one, what is told of the last
+    /// Reads all counters of the configuration in force. With another one, or with other servers, what is told of the last
     /// seconds of routes and endpoints begins anew.
     pub(super) fn read_all(&mut self, snapshot: &Snapshot, metrics: &Metrics, now: Instant) {
         self.read(now);
-        if snapshot.generation != self.generation {
-            self.generation = snapshot.generation;
+        if snapshot.revision != self.revision {
+            self.revision = snapshot.revision;
             self.sources = Sources::new(
                 &snapshot.config,
                 &snapshot.breakers,

@@ -3,6 +3,7 @@
 mod balancing;
 mod breakers;
 mod checks;
+mod discovery;
 mod endpoints;
 mod keys;
 mod limits;
@@ -32,6 +33,7 @@ use super::{
 use balancing::{OutliersTable, SlowStartTable};
 use breakers::BreakerTable;
 use checks::ChecksTable;
+use discovery::DiscoveryTable;
 use endpoints::EndpointEntry;
 use keys::{AffinityTable, HashTable};
 use limits::{Known, RedisTable, TierTable};
@@ -98,7 +100,8 @@ struct ShutdownTable {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct UpstreamTable {
-    endpoints: Spanned<Vec<Spanned<EndpointEntry>>>,
+    endpoints: Option<Spanned<Vec<Spanned<EndpointEntry>>>>,
+    discovery: Option<Spanned<DiscoveryTable>>,
     #[serde(default)]
     policy: Policy,
     hash: Option<Spanned<HashTable>>,
@@ -259,8 +262,22 @@ impl Reader<'_> {
             self.mistake(&name.span(), message);
         }
         let balancing = self.balancing(&mut table);
-        let servers = table.endpoints.span();
-        let endpoints = self.endpoints(table.endpoints);
+        let discovery = table.discovery.take();
+        let servers = table.endpoints.as_ref().map_or(name.span(), Spanned::span);
+        match (&table.endpoints, &discovery) {
+            (Some(_), Some(discovery)) => {
+                let message = "given beside endpoints, expected one of the two";
+                self.mistake(&discovery.span(), message.to_owned());
+            }
+            (None, None) => {
+                let message = "expected its endpoints, or a discovery that finds them";
+                self.mistake(&name.span(), message.to_owned());
+            }
+            _ => {}
+        }
+        let discovery = discovery.and_then(|table| self.discovery(table));
+        let endpoints = table.endpoints.map(|given| self.endpoints(given));
+        let endpoints = endpoints.unwrap_or_default();
         let hash = self.hash(table.policy, table.hash);
         self.fits(table.policy, hash.as_ref(), &endpoints, &servers);
         // A connection of HTTP/2 carries many requests.
@@ -273,6 +290,7 @@ impl Reader<'_> {
         Upstream {
             name: name.get_ref().as_str().into(),
             endpoints,
+            discovery,
             policy: table.policy,
             hash,
             affinity: table.affinity.and_then(|table| self.affinity(table)),

@@ -67,7 +67,7 @@ pub(crate) struct CookieAffinity {
     pub(crate) secure: bool,
 }
 
-/// Where a secret is read from, at the start and at each reload.
+/// Where a secret is read from, when the affinity is new or another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Secret {
     File(PathBuf),

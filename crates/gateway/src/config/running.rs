@@ -13,6 +13,20 @@ impl Config {
         if let (Some(source), Some(running)) = (&mut self.source, &running.source) {
             source.watched = running.watched;
         }
+        // Until others are found.
+        for upstream in self
+            .upstreams
+            .iter_mut()
+            .filter(|it| it.discovery.is_some())
+        {
+            let known = running.upstreams.iter();
+            let known = known.into_iter().find(|known| known.name == upstream.name);
+            let mut endpoints = known.map_or_else(Vec::new, |known| known.endpoints.clone());
+            endpoints
+                .iter_mut()
+                .for_each(|endpoint| endpoint.found = true);
+            upstream.endpoints = endpoints;
+        }
         let mut restart = Vec::new();
         let mut keep = |field, changed: bool| {
             if changed {

@@ -194,6 +194,11 @@ pub(super) fn name<S: Serializer>(name: &Arc<str>, serializer: S) -> Result<S::O
     serializer.serialize_str(name)
 }
 
+/// Whether they are not of the file.
+pub(super) fn are_found(endpoints: &[Endpoint]) -> bool {
+    endpoints.iter().all(|endpoint| endpoint.found)
+}
+
 /// Servers as their URLs, those that are not like the others as tables.
 pub(super) fn endpoints<S: Serializer>(
     endpoints: &[Endpoint],

@@ -362,6 +362,18 @@ impl FromText for AdminHost {
     }
 }
 
+/// The path of a file that lists servers.
+pub(super) struct ListFile(pub(super) PathBuf);
+
+impl FromText for ListFile {
+    const EXPECTED: &'static str =
+        "the path of a list in TOML or JSON, such as \"/etc/stanchion/users.toml\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self(text.into()))
+    }
+}
+
 /// The path of the file that holds the admin listener's token.
 pub(super) struct TokenFile(pub(super) PathBuf);
 

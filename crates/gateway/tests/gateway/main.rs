@@ -12,6 +12,7 @@ mod balance;
 mod bodies;
 mod breaker;
 mod checks;
+mod discovery;
 mod failures;
 mod fields;
 mod framing;

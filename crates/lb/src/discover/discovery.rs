@@ -11,7 +11,7 @@ use stanchion_core::{Observe, Sleep};
 use super::known::{Known, Taken};
 use super::{Discover, Event, Update};
 use crate::balancer::WeakBalancer;
-use crate::{Balancer, Updated};
+use crate::{Balancer, Endpoint, Updated};
 
 /// Updates that one poll takes before it lets others run.
 const UPDATES_MAX: u32 = 128;
@@ -142,6 +142,13 @@ where
     /// Nothing is lost: what was gathered is applied by the next call.
     pub async fn next(&mut self) -> Option<Updated> {
         poll_fn(|cx| self.poll_applied(cx)).await
+    }
+
+    /// The endpoints that were told last, in the order in which they were told first; also those that
+    /// were gathered and not applied yet.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Endpoint<A>] {
+        self.known.endpoints()
     }
 
     fn poll_applied(&mut self, cx: &mut Context<'_>) -> Poll<Option<Updated>> {

@@ -9,10 +9,8 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use toml::Spanned;
 
 use super::Reader;
-use crate::config::Endpoint;
 use crate::config::text::{self, FromText};
-
-const ENDPOINTS_MAX: usize = 256;
+use crate::config::{ENDPOINTS_MAX, Endpoint};
 
 /// A server as it is written.
 pub(super) struct EndpointEntry(EndpointTable);
@@ -89,6 +87,8 @@ impl Reader<'_> {
                 weight: u16::try_from(weight).unwrap_or(u16::MAX),
                 priority: u8::try_from(priority).unwrap_or(u8::MAX),
                 zone: table.zone.map_or_else(Arc::default, |zone| zone.0.0),
+                incarnation: 0,
+                found: false,
                 in_flight_max: table
                     .in_flight_max
                     .map(|max| self.at_least_one(Some(max), 1)),
