@@ -381,6 +381,43 @@ fn help_names_the_commands() {
     }
 }
 
+/// Until it has seen enough; the demo goes on for as long as that takes.
+#[test]
+fn the_demo_shows_an_origin_that_is_killed_and_comes_back() {
+    let mut demo = program()
+        .args([
+            "demo",
+            "--for",
+            "60s",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let mut lines = lines.map(Result::unwrap);
+    let mut sees = |said: &str| {
+        let seen = lines.find(|line| line.contains(said));
+        seen.unwrap_or_else(|| panic!("the demo ended before: {said}"))
+    };
+    sees("origin-2 is killed");
+    // By its failures or by its checks, whichever is first.
+    let out = sees("hello: 127.0.0.1:");
+    assert!(
+        ["is taken out", "is unhealthy", "is ejected"]
+            .iter()
+            .any(|said| out.contains(said)),
+        "{out}"
+    );
+    sees("origin-2 is started again");
+    sees("is healthy, was");
+    demo.kill().unwrap();
+    demo.wait().unwrap();
+}
+
 #[test]
 fn the_demo_shows_limits_biting_and_ends_by_itself() {
     let output = program()

@@ -4,6 +4,7 @@
 mod display;
 mod origin;
 mod setup;
+mod story;
 mod tally;
 mod traffic;
 
@@ -58,7 +59,7 @@ async fn watch(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::hear()?;
     let setup = Setup::new(arguments.listen, arguments.admin)?;
     let switches = setup.switches()?;
-    let gateway = Gateway::start_with(setup.config()?, (), switches.clone())?;
+    let gateway = Gateway::start_with(setup.config()?, display::event, switches.clone())?;
     match setup.print(&gateway) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
         result => result?,
@@ -67,6 +68,7 @@ async fn watch(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let clock = Clock::system();
     let tally = Arc::new(Tally::default());
     let mut tasks = JoinSet::new();
+    tasks.spawn(story::tell(switches[story::ORIGIN].clone(), clock.clone()));
     let origins = setup.into_origins()?.into_iter().zip(switches);
     for (number, (listener, switch)) in origins.enumerate() {
         tasks.spawn(origin::serve(number, listener, switch, clock.clone()));

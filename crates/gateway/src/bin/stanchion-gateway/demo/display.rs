@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use stanchion_gateway::Report;
+use stanchion_gateway::{Event, Report};
 
 use super::tally::Counts;
 use super::traffic::CLIENTS;
@@ -18,6 +18,19 @@ pub(super) fn second(second: u64, counts: &Counts) -> io::Result<()> {
         writeln!(out, "{}", header())?;
     }
     writeln!(out, "{}", line(second, counts))
+}
+
+/// Prints what the gateway says of an origin.
+pub(super) fn event(event: &Event) {
+    if let Event::Balance { .. } = event {
+        note(&event.to_string());
+    }
+}
+
+/// Prints a line between the seconds. Whoever reads the output may have seen enough; the next second
+/// finds out.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(io::stdout().lock(), "      {text}");
 }
 
 fn header() -> String {

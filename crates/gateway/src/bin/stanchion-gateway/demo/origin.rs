@@ -20,12 +20,48 @@ use tokio::task::JoinSet;
 pub(super) const ORIGIN: &str = "x-origin";
 
 /// What an origin does with requests, in the words of its switch.
-pub(super) const BEHAVIOURS: [&str; 4] = ["well", "fails", "hangs", "slow"];
+pub(super) const BEHAVIOURS: [&str; 5] = ["well", "fails", "hangs", "slow", KILLED];
+/// As of a process that is killed: its connections break, and nobody listens.
+pub(super) const KILLED: &str = "killed";
 
 const SLOW: Duration = Duration::from_millis(700);
+/// How soon it is noticed that it was killed.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Answers every request with a greeting, or as its switch says, until it is dropped.
 pub(super) async fn serve(number: usize, listener: TcpListener, switch: Switch, clock: Clock) {
+    let Ok(address) = listener.local_addr() else {
+        return;
+    };
+    let mut listener = Some(listener);
+    loop {
+        let is_killed = switch.word() == KILLED;
+        listener = match listener.take() {
+            _ if is_killed => None,
+            Some(listener) => Some(listener),
+            // Another may have taken the port meanwhile; then it is tried again.
+            None => TcpListener::bind(address).await.ok(),
+        };
+        if let Some(listener) = listener.take() {
+            tokio::select! {
+                () = accept(number, listener, &switch, &clock) => {}
+                () = is(KILLED, &switch, &clock) => {}
+            }
+        } else {
+            clock.sleep(LOOK).await;
+        }
+    }
+}
+
+/// Ends when the switch is at a word.
+async fn is(word: &str, switch: &Switch, clock: &Clock) {
+    while switch.word() != word {
+        clock.sleep(LOOK).await;
+    }
+}
+
+/// Dropped, it closes the connections with the listener.
+async fn accept(number: usize, listener: TcpListener, switch: &Switch, clock: &Clock) {
     let mut connections = JoinSet::new();
     loop {
         // Forgets those that ended.

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use stanchion_gateway::{Config, Gateway, InvalidSwitch, Switch};
 
 use super::origin::BEHAVIOURS;
+use super::story;
 
 pub(super) const CONFIG: &str = include_str!("demo.toml");
 
@@ -90,7 +91,9 @@ impl Setup {
              \x20 curl -i -H 'x-api-key: me' http://{address}/hello\n\
              \x20 curl -s -o /dev/null -w '%{{http_code}} ' -H 'x-api-key: me' 'http://{address}/hello?[1-40]'\n\
              \x20 curl -s 'http://{admin}/explain?url=/hello&header=x-api-key:me'\n\n\
-             On the page, under Switches, a server can be made to fail, hang or be slow; see its breaker open.\n"
+             After {} s a server is killed, and comes back: see who takes over, and how it returns. On the page,\n\
+             under Switches, a server can be made to fail, hang, be slow or be gone; see its breaker open.\n",
+            story::WELL.as_secs()
         )
     }
 
