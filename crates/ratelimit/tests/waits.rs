@@ -3,13 +3,14 @@
 #![cfg(feature = "tokio")]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Barrier;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use stanchion_core::{Clock, ManualClock};
+use stanchion_core::{Clock, Instant, ManualClock};
 use stanchion_ratelimit::{Acquire, Inherit, KeyedRateLimiter, Policy, RateLimiter, Reason};
 use testkit::drop_at_every_await_in;
 
@@ -69,28 +70,110 @@ fn a_thousand_who_wait_are_served_in_the_order_of_their_slots() {
     }
 }
 
+/// A limiter of one stream, or one key of a limiter of many.
+enum Stream {
+    One(RateLimiter),
+    Key(KeyedRateLimiter<str>),
+}
+
+impl Stream {
+    fn both(text: &str) -> [(Self, ManualClock); 2] {
+        let (one, time) = limiter(text);
+        let (clock, time_of_key) = Clock::manual();
+        let of_keys = KeyedRateLimiter::new(policy(text), 100).unwrap();
+        let key = Self::Key(of_keys.with_clock(clock));
+        [(Self::One(one), time), (key, time_of_key)]
+    }
+
+    fn check(&self) -> bool {
+        match self {
+            Self::One(limiter) => limiter.check().is_ok(),
+            Self::Key(limiter) => limiter.check("anna").is_ok(),
+        }
+    }
+
+    fn acquire(&self) -> Pin<Box<Acquire>> {
+        Box::pin(match self {
+            Self::One(limiter) => limiter.acquire(1, FOREVER),
+            Self::Key(limiter) => limiter.acquire("anna", 1, FOREVER),
+        })
+    }
+
+    fn remaining(&self) -> u64 {
+        match self {
+            Self::One(limiter) => limiter.peek().remaining(),
+            Self::Key(limiter) => limiter.peek("anna").remaining(),
+        }
+    }
+}
+
+/// What can be waited for, and how far its slots lie apart.
+const WAITED_FOR: [(&str, u64); 4] = [
+    ("10/s burst 1", 100),
+    ("leaky-bucket 10/s queue 5", 100),
+    ("fixed-window 1/s", 1_000),
+    ("sliding-window-log 1/s", 1_000),
+];
+
 /// An interrupted waiter of resilience4j never refunds.
 #[test]
 fn an_acquire_dropped_anywhere_gives_its_slot_back_and_once() {
-    let policies = [
-        "10/s burst 1",
-        "leaky-bucket 10/s queue 5",
-        "fixed-window 1/s",
-    ];
-    for text in policies.into_iter().chain(["sliding-window-log 1/s"]) {
+    for ((text, apart), kind) in WAITED_FOR
+        .into_iter()
+        .flat_map(|case| [(case, 0), (case, 1)])
+    {
         let mut left = Vec::new();
         let drops = drop_at_every_await_in(|| {
-            let (limiter, time) = limiter(text);
-            limiter.check().unwrap();
-            let wait = limiter.acquire(1, FOREVER);
-            ((limiter, time), wait)
+            let [one, key] = Stream::both(text);
+            let (stream, time) = if kind == 0 { one } else { key };
+            assert!(stream.check());
+            let wait = stream.acquire();
+            ((stream, time), wait)
         })
         .nudge(|(_, time)| time.advance(ms(1_000)))
-        .check(|(limiter, _)| left.push(limiter.peek().remaining()));
+        .check(|(stream, _)| left.push(stream.remaining()));
         assert_eq!(drops, 3, "{text}");
         // Served; never polled; dropped while it waited; dropped in its slot.
-        let served_late = u64::from(text.starts_with("10/s") || text.starts_with("leaky"));
-        assert_eq!(left, [served_late, 0, 0, 1], "{text}");
+        let served_late = u64::from(apart == 100);
+        assert_eq!(left, [served_late, 0, 0, 1], "{text}, {kind}");
+    }
+}
+
+/// Who leaves while another stands behind him has used his slot: or two would meet in one.
+#[test]
+fn an_acquire_dropped_anywhere_leaves_who_stands_behind_his_slot() {
+    // A log of one has room for one who waits, and so for nobody behind him.
+    let cases = WAITED_FOR.into_iter().take(3);
+    for ((text, apart), kind) in cases.flat_map(|case| [(case, 0), (case, 1)]) {
+        let mut slots = Vec::new();
+        drop_at_every_await_in(|| {
+            let [one, key] = Stream::both(text);
+            let (stream, time) = if kind == 0 { one } else { key };
+            assert!(stream.check());
+            let first = stream.acquire();
+            ((stream, time, RefCell::new(None)), first)
+        })
+        .nudge(|(stream, time, behind)| {
+            let mut wait = stream.acquire();
+            assert!(!is_ready(&mut wait));
+            behind.replace(Some(wait));
+            time.advance(ms(apart));
+        })
+        .check(|(stream, _, behind)| {
+            let mut next = stream.acquire();
+            assert!(!is_ready(&mut next));
+            let at = |wait: &Pin<Box<Acquire>>| wait.ready_at().unwrap() - Instant::ZERO;
+            slots.push((behind.borrow().as_ref().map(at), at(&next)));
+        });
+        let at = |slot: u64| ms(apart) * u32::try_from(slot).unwrap();
+        // Served; never polled; dropped alone, so the next has its slot; dropped with one behind.
+        let expected = [
+            (Some(at(2)), at(3)),
+            (None, at(1)),
+            (None, at(1)),
+            (Some(at(2)), at(3)),
+        ];
+        assert_eq!(slots, expected, "{text}, {kind}");
     }
 }
 
@@ -213,7 +296,7 @@ fn bucket4j_interval_refills_at_once_and_not_before() {
     let (limiter, time) = limiter("fixed-window 9/10ns");
     limiter.check_n(9).unwrap();
     for (at, left) in [(4, 0), (10, 9), (11, 9)] {
-        time.set(stanchion_core::Instant::ZERO + ns(at));
+        time.set(Instant::ZERO + ns(at));
         assert_eq!(limiter.peek().remaining(), left, "at {at} ns");
     }
     let (limiter, time) = self::limiter("fixed-window 10/m");

@@ -11,11 +11,12 @@ use testkit::{eventually, eventually_async};
 
 use super::*;
 
+/// What holds where nothing is said.
 const DEADLINE: Duration = Duration::from_millis(10);
 
 /// A configuration with the default deadline, to be reached by hand.
 fn prompt(quota: Quota) -> RedisConfig {
-    RedisConfig::new("test", quota).with_deadline(DEADLINE)
+    RedisConfig::new("test", quota)
 }
 
 fn local(instances: u32) -> Outage {
