@@ -295,7 +295,6 @@ impl<Req: ?Sized> CompositeRateLimiter<Req> {
     ///
     /// O(limits), no allocation but a sliding log's notes. Holds a short lock for each limit, all
     /// at once; the extractors and costs run before.
-    #[inline]
     pub fn check(&self, request: &Req) -> Result<Admitted<'_>, Refused> {
         self.check_n(request, 1)
     }
@@ -306,15 +305,13 @@ impl<Req: ?Sized> CompositeRateLimiter<Req> {
     /// # Errors
     ///
     /// [`Refused`] when any limit refuses; nothing was taken from any.
-    #[inline(always)]
     pub fn check_n(&self, request: &Req, cost: u64) -> Result<Admitted<'_>, Refused> {
         let standings = self.decide(request, cost)?;
         Ok(Admitted::new(&self.shared.names, standings))
     }
 
-    /// The same, without the names. Compiled into the caller, so that one who does not look at the
-    /// standings copies none of them.
-    #[inline(always)]
+    /// The same, without the names.
+    #[inline]
     pub(crate) fn decide(&self, request: &Req, cost: u64) -> Result<Standings, Refused> {
         // Filled in its place, since it is wide.
         let mut standings = Standings::NONE;
@@ -325,7 +322,6 @@ impl<Req: ?Sized> CompositeRateLimiter<Req> {
     }
 
     /// Decides; tells where the limits stand, and which refused.
-    #[inline(never)]
     fn refuse(&self, request: &Req, cost: u64, standings: &mut Standings) -> Option<Refused> {
         let shared = &*self.shared;
         let mut asked = [(0, 0); LIMITS_MAX];
