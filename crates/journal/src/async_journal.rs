@@ -17,7 +17,8 @@ use crate::{Config, Journal};
 /// A [`Journal`] for async code; clones share it.
 ///
 /// What blocks runs on the runtime that it was given, as one blocking task at a time, which ends when
-/// there is nothing to do. Appends that wait at the same time share a sync.
+/// there is nothing to do. Appends that wait at the same time share a sync. Once the last clone is
+/// dropped, the journal is open until that task has ended.
 ///
 /// [`QUEUE_BYTES`](Self::QUEUE_BYTES) of records may wait for the disk, or a single larger one; more
 /// wait for room, in the order in which they came.
@@ -227,7 +228,7 @@ impl AsyncJournal {
         match self.journal().poisoned() {
             Some(poisoned) => Ok(poisoned),
             None => Err(Failed::new(
-                "do it",
+                "reach the disk",
                 io::Error::other("the runtime shuts down"),
             )),
         }

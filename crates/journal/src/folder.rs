@@ -133,7 +133,6 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 
 /// Elsewhere a folder is no file that could be synced.
 #[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "as on unix")]
 fn sync_folder(_path: &Path) -> io::Result<()> {
     Ok(())
 }

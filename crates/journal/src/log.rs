@@ -294,13 +294,14 @@ impl Log {
             let fits = fresh || active + len <= u64::from(self.config.segment_bytes());
             let head = if fits { 0 } else { HEADER_LEN };
             let unacked = self.acked.missing(self.next) + 1;
-            // One more head, for acknowledgements, or for the segment that follows a full one.
-            let needed = self.bytes + len + head + unacked * RESERVE + HEADER_LEN;
+            let needed = self.bytes + len + head + unacked * RESERVE;
             let room = needed <= self.config.max_bytes();
             if room && fits {
                 return Ok(());
             }
-            // With nothing in it that is needed, a segment can go as soon as another has begun.
+            // With nothing in it that is needed, a segment can go as soon as another has begun. For
+            // the head of that there is room: the last record left the segment half of `max_bytes`
+            // long at most, and what acknowledgements added is less than was reserved for them.
             if room || (!fresh && self.acked.low() == self.next) {
                 self.rotate()?;
             } else {

@@ -1,5 +1,6 @@
 //! Any sequence of operations and crashes.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -174,6 +175,41 @@ proptest! {
         }
         if synced < lens.len() {
             prop_assert!(seqs.into_iter().take(synced + 1).eq(0..=synced as u64));
+        }
+    }
+}
+
+/// Acknowledgements come from either end, and records as soon as there is room; then they stop.
+#[test]
+fn a_full_journal_is_emptied_within_its_bound() {
+    for max_bytes in [1 << 13, 3 << 12, 1 << 14] {
+        for len in [0, 3, 40, 200, 1000, 4031] {
+            for from_the_end in [false, true] {
+                let disk = Disk::default();
+                let config = Config::new(max_bytes).unwrap();
+                let config = config.with_segment_bytes(1 << 12).unwrap();
+                let journal = Journal::open_in(disk.clone(), config).unwrap();
+                let mut unacked = VecDeque::new();
+                for round in 0..1500 {
+                    while round < 1000
+                        && let Ok(seq) = journal.append(&vec![7; len])
+                    {
+                        unacked.push_back(seq);
+                    }
+                    let seq = match from_the_end {
+                        true => unacked.pop_back(),
+                        false => unacked.pop_front(),
+                    };
+                    if let Some(seq) = seq {
+                        journal.ack(seq).unwrap();
+                    }
+                }
+                assert!(unacked.is_empty());
+                let what = format!("{max_bytes}, {len}, {from_the_end}");
+                assert!(disk.peak_bytes() as u64 <= max_bytes, "{what}");
+                assert!(journal.append(&[7; 4096 - 40 - 25]).is_ok(), "{what}");
+                assert!(disk.peak_bytes() as u64 <= max_bytes, "{what}");
+            }
         }
     }
 }
