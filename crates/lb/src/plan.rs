@@ -145,6 +145,13 @@ impl<A> Plan<A> {
         (plan, invalid)
     }
 
+    /// Tells the tables of whole levels that they are in force.
+    pub(crate) fn adopted(&self) {
+        for level in &self.whole {
+            level.table.adopted();
+        }
+    }
+
     /// The node of this id.
     pub(crate) fn node(&self, id: &str) -> Option<&Kept<Node<A>>> {
         let place = |&place: &u32| self.nodes.get(place as usize);

@@ -27,7 +27,7 @@ pub use crate::latency::Metering;
 use crate::node::Node;
 use crate::{Draw, EndpointId, Health, PickContext};
 
-pub use consistent_hash::ConsistentHash;
+pub use consistent_hash::{ConsistentHash, Histories};
 pub use invalid::InvalidPolicy;
 pub use invalid_table::InvalidTable;
 pub use least_connections::LeastConnections;
@@ -72,6 +72,10 @@ pub trait Table<A>: fmt::Debug + Send + Sync {
     /// takes the call. A choice that is refused (to be avoided, or full) is asked for again a few
     /// times before that.
     fn choose(&self, choice: &mut Choice<'_, A>) -> Option<usize>;
+
+    /// Hears that picks go by it from now on. Only tables of whole levels are told, each time a set of
+    /// endpoints or a policy is taken; for who keeps a history.
+    fn adopted(&self) {}
 }
 
 /// What a [`Policy`] goes by.
@@ -103,6 +107,8 @@ pub struct Choice<'a, A> {
     pub(crate) context: &'a PickContext<'a>,
     pub(crate) now: Instant,
     pub(crate) draw: Draw,
+    /// What is chosen may have less than so many calls, whatever it takes itself.
+    pub(crate) in_flight_max: u32,
 }
 
 impl<A, P: Policy<A> + ?Sized> Policy<A> for Arc<P> {
@@ -194,10 +200,10 @@ impl<A> Member<A> {
         self.in_flight_max != u32::MAX && self.in_flight() >= self.in_flight_max
     }
 
-    /// Counts a call there, unless it is full.
+    /// Counts a call there, unless it is full, or has `max`.
     #[inline]
-    pub(crate) fn begin(&self) -> Option<Call<Node<A>>> {
-        self.node.begin(self.in_flight_max)
+    pub(crate) fn begin(&self, max: u32) -> Option<Call<Node<A>>> {
+        self.node.begin(self.in_flight_max.min(max))
     }
 }
 
@@ -221,6 +227,14 @@ impl<'a, A> Choice<'a, A> {
     #[must_use]
     pub fn now(&self) -> Instant {
         self.now
+    }
+
+    /// Has the pick take what is chosen only while it has less than `max` calls in flight: checked and
+    /// counted in one step, so that several picks at once do not exceed it. If it has as many by then,
+    /// the table is asked again, up to 16 times.
+    #[inline]
+    pub fn bound(&mut self, max: u32) {
+        self.in_flight_max = max;
     }
 
     /// Random bits.

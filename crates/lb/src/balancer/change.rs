@@ -91,6 +91,7 @@ impl<A> Change<'_, A> {
             }
         }
         self.swap(plan);
+        self.plan.adopted();
         Ok(())
     }
 

@@ -23,6 +23,8 @@ pub(super) struct Group<A> {
 
 /// How often a policy is asked before a scan takes over.
 const TRIES: u32 = 4;
+/// And how often one that sets a bound, which others may reach meanwhile.
+const LATE: u32 = 16;
 
 /// Of these nodes, those that are `usable`, and of these the subset if there is one.
 pub(super) fn members<A>(
@@ -67,21 +69,29 @@ impl<A> Group<A> {
             context,
             now,
             draw,
+            in_flight_max: u32::MAX,
         };
         let member = self.members.get(self.table.choose(&mut choice)?)?;
         // A look at the first choice is the way of nearly all calls.
-        let begun = choice.takes(member).then(|| member.begin()).flatten();
+        let max = choice.in_flight_max;
+        let begun = choice.takes(member).then(|| member.begin(max)).flatten();
         begun.or_else(|| self.begin_again(&mut choice))
     }
 
     #[cold]
     fn begin_again(&self, choice: &mut Choice<'_, A>) -> Option<Call<Node<A>>> {
-        for _ in 1..TRIES {
+        let (mut refused, mut late) = (1, 0);
+        while refused < TRIES && late < LATE {
+            choice.in_flight_max = u32::MAX;
             let member = self.members.get(self.table.choose(choice)?)?;
             if choice.takes(member)
-                && let Some(call) = member.begin()
+                && let Some(call) = member.begin(choice.in_flight_max)
             {
                 return Some(call);
+            }
+            match choice.in_flight_max {
+                u32::MAX => refused += 1,
+                _ => late += 1,
             }
         }
         None
@@ -94,6 +104,59 @@ impl<A> Group<A> {
         from.iter()
             .chain(before)
             .filter(|member| member.usable && !avoid.contains(&member.node.id))
-            .find_map(Member::begin)
+            .find_map(|member| member.begin(u32::MAX))
+    }
+}
+
+#[cfg(all(test, stanchion_loom))]
+mod loom {
+    use ::loom::sync::Arc;
+    use ::loom::thread;
+    use stanchion_core::Clock;
+
+    use super::*;
+    use crate::Endpoint;
+    use crate::counted::Kept;
+    use crate::outlier::Heed;
+    use crate::policy::{ConsistentHash, Policy};
+
+    fn member(id: &str) -> Member<()> {
+        let (clock, home) = (Clock::system(), std::sync::Weak::new());
+        let node = Node::new(Endpoint::new(id, ()), &clock, home, Heed::NOTHING);
+        Member {
+            node: Kept::new(node),
+            weight: 1,
+            share: WARM,
+            in_flight_max: u32::MAX,
+            priority: 0,
+            usable: true,
+        }
+    }
+
+    /// With two calls of three endpoints, each may have one, so those who pick at once part.
+    #[test]
+    fn two_who_pick_at_once_do_not_exceed_a_bound_together() {
+        ::loom::model(|| {
+            let members: Box<[Member<()>]> = ["a", "b", "c"].map(member).into();
+            let policy = ConsistentHash::rendezvous().with_bound(1.1).unwrap();
+            let table = policy.table(&members, &mut Draw::from_seed(1)).unwrap();
+            let group = Arc::new(Group {
+                table: table.into(),
+                members,
+                share_end: 0,
+            });
+            let pick = |group: &Group<()>| {
+                let context = PickContext::new().with_hash(7);
+                let draw = Draw::from_seed(1);
+                group.begin(&context, Instant::ZERO, draw).unwrap()
+            };
+            let there = thread::spawn({
+                let group = group.clone();
+                move || pick(&group)
+            });
+            let here = pick(&group);
+            let there = there.join().unwrap();
+            assert_ne!(here.id, there.id);
+        });
     }
 }
