@@ -29,6 +29,8 @@ pub struct CacheBuilder<K, V, S = RandomState> {
     time_to_idle: Option<Duration>,
     expire_after: Option<ExpireAfter<K, V>>,
     jitter: f64,
+    #[cfg(feature = "tokio")]
+    load_timeout: Option<Duration>,
 }
 
 /// Shards for each processor, where the capacity allows.
@@ -51,6 +53,8 @@ impl<K, V> CacheBuilder<K, V> {
             time_to_idle: None,
             expire_after: None,
             jitter: 0.0,
+            #[cfg(feature = "tokio")]
+            load_timeout: None,
         }
     }
 }
@@ -115,6 +119,17 @@ impl<K, V, S> CacheBuilder<K, V, S> {
         self
     }
 
+    /// Ends an async load that takes longer, by the cache's clock: it is dropped, and who waited for
+    /// it gets [`LoadError::TimedOut`](crate::LoadError::TimedOut). By default without end.
+    ///
+    /// On the system's and tokio's clock the load is then to be polled inside a tokio runtime that
+    /// has its timer enabled. A blocking load cannot be ended, and is not.
+    #[cfg(feature = "tokio")]
+    pub const fn with_load_timeout(mut self, time: Duration) -> Self {
+        self.load_timeout = Some(time);
+        self
+    }
+
     /// Sets into how many shards the keys are divided, each with a lock and an order of its own: a
     /// power of two up to 64. The capacity is not divided. By default 32 for each processor, as far
     /// as each then has 1,024 of the capacity.
@@ -138,6 +153,8 @@ impl<K, V, S> CacheBuilder<K, V, S> {
             time_to_idle: self.time_to_idle,
             expire_after: self.expire_after,
             jitter: self.jitter,
+            #[cfg(feature = "tokio")]
+            load_timeout: self.load_timeout,
         }
     }
 
@@ -153,6 +170,10 @@ impl<K, V, S> CacheBuilder<K, V, S> {
         }
         if self.time_to_idle == Some(Duration::ZERO) {
             return Err(InvalidCache::TimeToIdle);
+        }
+        #[cfg(feature = "tokio")]
+        if self.load_timeout == Some(Duration::ZERO) {
+            return Err(InvalidCache::LoadTimeout);
         }
         if !(0.0..1.0).contains(&self.jitter) {
             return Err(InvalidCache::Jitter {
@@ -175,6 +196,8 @@ impl<K, V, S> CacheBuilder<K, V, S> {
             time_to_idle: self.time_to_idle,
             expire_after: self.expire_after,
             jitter: self.jitter,
+            #[cfg(feature = "tokio")]
+            load_timeout: self.load_timeout,
             given: AtomicBool::new(false),
         };
         let shards = self.shards.unwrap_or_else(|| shards_for(self.capacity));
@@ -213,6 +236,8 @@ impl<K, V, S: Clone> Clone for CacheBuilder<K, V, S> {
             time_to_idle: self.time_to_idle,
             expire_after: self.expire_after.clone(),
             jitter: self.jitter,
+            #[cfg(feature = "tokio")]
+            load_timeout: self.load_timeout,
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The handle: one budget, and shards behind locks.
 
+mod compute;
+mod load;
 mod place;
 mod sample;
+mod ticket;
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -64,6 +67,7 @@ struct Inner<K, V, S> {
     lifetime: Lifetime<K, V>,
     weigher: Option<Weigher<K, V>>,
     observer: Option<Observer<K, V>>,
+    loads: load::Loads,
     orders_at_hits: bool,
     /// Of those who gather room from several shards, one at a time: two with half of it each would
     /// wait for each other.
@@ -145,6 +149,7 @@ impl<K, V, S> Cache<K, V, S> {
                 lifetime,
                 weigher,
                 observer,
+                loads: load::Loads::default(),
                 orders_at_hits: policy.orders_at_hits(),
                 gathering: Mutex::new(()),
                 sample_mask: AtomicU32::new(tuner.as_ref().map_or(u32::MAX, Tuner::mask)),
@@ -185,6 +190,10 @@ impl<K, V, S> Cache<K, V, S> {
             hits: sum(Stripe::hits),
             misses: sum(Stripe::misses),
             window_percent: inner.window_percent.load(Ordering::Relaxed),
+            loads: inner.loads.done(),
+            failed_loads: inner.loads.failed(),
+            joined_loads: inner.loads.joined(),
+            load_time: inner.loads.time(),
             left: [
                 sum(|stripe| stripe.left(Cause::Explicit)),
                 sum(|stripe| stripe.left(Cause::Replaced)),
@@ -262,7 +271,8 @@ where
         self.inner.insert(key, value, Some(time_to_live))
     }
 
-    /// Takes `key` out.
+    /// Takes `key` out. A load of it that is under way goes to those who wait for it already, and not
+    /// into the cache.
     pub fn remove<Q>(&self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -272,11 +282,14 @@ where
         let hash = hash(&inner.hasher, key);
         let stripe = inner.stripe(hash);
         let mut shard = stripe.write();
-        let slot = shard.find(short(hash), key)?;
-        let is_live = inner.live(&shard, slot).is_some();
-        let taken = shard.remove(slot)?;
+        let watches = shard.watches.take_key(short(hash), key);
+        let slot = shard.find(short(hash), key);
+        let is_live = slot.is_some_and(|slot| inner.live(&shard, slot).is_some());
+        let taken = slot.and_then(|slot| shard.remove(slot));
         stripe.tell(&shard);
         drop(shard);
+        drop(watches);
+        let taken = taken?;
         let cause = if is_live {
             Cause::Explicit
         } else {
@@ -294,13 +307,15 @@ where
 
     /// Takes out each entry for which `is_stale`, and says how many. It is asked under the lock of a
     /// shard, one shard after the other, and must not use the same cache; entries that come in
-    /// meanwhile may be missed.
+    /// meanwhile may be missed. What is being loaded meanwhile goes to those who wait for it and not
+    /// into the cache, whatever its key: nobody knows what it will be.
     pub fn invalidate_if(&self, mut is_stale: impl FnMut(&K, &V) -> bool) -> u64 {
         let inner = &*self.inner;
         let mut count = 0;
         for stripe in &inner.stripes {
             let mut leaving = Vec::new();
             let mut shard = stripe.write();
+            let watches = shard.watches.take_all();
             for slot in shard.slot_numbers() {
                 let stale = shard
                     .entry(slot)
@@ -311,6 +326,7 @@ where
             }
             stripe.tell(&shard);
             drop(shard);
+            drop(watches);
             for taken in leaving {
                 inner.tell(&inner.leave(stripe, taken, Cause::Explicit));
                 count += 1;

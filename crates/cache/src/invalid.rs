@@ -11,6 +11,8 @@ pub enum InvalidCache {
     TimeToLive,
     /// A time to idle of 0: nothing would ever be found.
     TimeToIdle,
+    /// A time of 0 for loads: none would ever bring a value.
+    LoadTimeout,
     /// A jitter that is no part of the whole.
     Jitter {
         /// The jitter.
@@ -28,6 +30,7 @@ impl fmt::Display for InvalidCache {
         match self {
             Self::TimeToLive => write!(f, "time_to_live is 0, and must be more"),
             Self::TimeToIdle => write!(f, "time_to_idle is 0, and must be more"),
+            Self::LoadTimeout => write!(f, "load_timeout is 0, and must be more"),
             Self::Jitter { jitter } => {
                 write!(f, "jitter is {jitter}, and must be at least 0 and below 1")
             }

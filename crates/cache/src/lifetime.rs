@@ -19,6 +19,9 @@ pub(crate) struct Lifetime<K, V> {
     pub(crate) expire_after: Option<ExpireAfter<K, V>>,
     /// The part of its time that an entry may lose at random.
     pub(crate) jitter: f64,
+    /// The time that a load may take.
+    #[cfg(feature = "tokio")]
+    pub(crate) load_timeout: Option<Duration>,
     /// Whether an entry was ever given a time of its own.
     pub(crate) given: AtomicBool,
 }

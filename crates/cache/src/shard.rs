@@ -12,6 +12,7 @@ use stanchion_core::Instant;
 use crate::deadline::Deadline;
 use crate::hash::spread;
 use crate::policy::{Evict, NONE, Order, Policy, reserve};
+use crate::watches::Watches;
 
 /// Everything about an entry stands in columns, a slot being the same place in each; a slot that
 /// was given up is used again, so a full shard allocates nothing.
@@ -35,6 +36,7 @@ pub(crate) struct Shard<K, V> {
     expected: usize,
     /// Where the search for expired entries goes on.
     hand: u32,
+    pub(crate) watches: Watches<K, V>,
 }
 
 #[derive(Debug)]
@@ -82,6 +84,7 @@ impl<K, V> Shard<K, V> {
             order: Order::new(policy),
             expected,
             hand: 0,
+            watches: Watches::new(),
         }
     }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::Cause;
 
 /// The numbers of a cache at one moment; counters run since it was built.
@@ -16,6 +18,15 @@ pub struct Snapshot {
     pub misses: u64,
     /// The window of the adaptive policy, in per cent of the entries.
     pub window_percent: u8,
+    /// Loads that brought a value.
+    pub loads: u64,
+    /// Loads that did not: they failed, panicked or took too long. One that was given up counts
+    /// nowhere.
+    pub failed_loads: u64,
+    /// Callers who waited for a load that another had started.
+    pub joined_loads: u64,
+    /// What the loads that brought a value took together.
+    pub load_time: Duration,
     pub(crate) left: [u64; 5],
 }
 

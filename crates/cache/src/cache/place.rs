@@ -17,6 +17,7 @@ use crate::hash::{hash, short};
 use crate::removed::Leaving;
 use crate::shard::{Shard, Terms};
 use crate::stripe::Stripe;
+use crate::watches::Watch;
 use crate::{Cause, Removed};
 
 /// How many places an insertion looks at for expired entries: more than it fills.
@@ -28,7 +29,12 @@ struct Entry<K, V> {
     key: K,
     value: V,
     terms: Terms,
+    /// The watch that has to stand still.
+    watch: Option<u64>,
 }
+
+/// Something happened to the key since the entry's value was begun.
+pub(super) struct Outdated;
 
 impl<K, V> Entry<K, V> {
     fn weight(&self) -> u64 {
@@ -43,6 +49,19 @@ where
 {
     pub(super) fn insert(&self, key: K, value: V, time_to_live: Option<Duration>) -> Option<V> {
         let hash = hash(&self.hasher, &key);
+        self.insert_if(hash, None, key, value, time_to_live)
+            .unwrap_or_default()
+    }
+
+    /// Puts a value in, if `watch` is none or still stands, and gives the one it replaced.
+    pub(super) fn insert_if(
+        &self,
+        hash: u64,
+        watch: Option<u64>,
+        key: K,
+        value: V,
+        time_to_live: Option<Duration>,
+    ) -> Result<Option<V>, Outdated> {
         let weigh = |weigher: &super::Weigher<K, V>| weigher(&key, &value).max(1);
         let terms = Terms {
             weight: self.weigher.as_ref().map_or(1, weigh),
@@ -54,6 +73,7 @@ where
             key,
             value,
             terms,
+            watch,
         };
         let mut leaving = Leaving::new();
         let replaced = self.place(entry, &mut leaving);
@@ -61,13 +81,19 @@ where
             self.sample_insertion(hash);
         }
         self.tell_all(&leaving);
-        let replaced = replaced?;
+        let Some(replaced) = replaced? else {
+            return Ok(None);
+        };
         self.tell(&replaced);
-        (replaced.cause == Cause::Replaced).then_some(replaced.value)
+        Ok((replaced.cause == Cause::Replaced).then_some(replaced.value))
     }
 
     /// Puts `entry` in, and gives what was there for its key.
-    fn place(&self, entry: Entry<K, V>, leaving: &mut Leaving<K, V>) -> Option<Removed<K, V>> {
+    fn place(
+        &self,
+        entry: Entry<K, V>,
+        leaving: &mut Leaving<K, V>,
+    ) -> Result<Option<Removed<K, V>>, Outdated> {
         if entry.weight() > self.budget.capacity() {
             // Before anything is evicted for what cannot come in.
             return self.refuse(entry, leaving);
@@ -118,35 +144,47 @@ where
         mut shard: RwLockWriteGuard<'_, Shard<K, V>>,
         entry: Entry<K, V>,
         credit: u64,
-    ) -> Option<Removed<K, V>> {
+    ) -> Result<Option<Removed<K, V>>, Outdated> {
         let weight = entry.weight();
+        // These, and an entry that is outdated, are dropped after the shard.
+        let entry = entry;
+        let (stands, _watches) = take_watches(&mut shard, &entry);
+        if !stands {
+            stripe.tell(&shard);
+            drop(shard);
+            self.budget.release(credit);
+            return Err(Outdated);
+        }
         let Entry {
             hash,
             key,
             value,
             terms,
+            ..
         } = entry;
         let Some(slot) = shard.find(short(hash), &key) else {
             shard.insert(short(hash), key, value, terms);
             stripe.tell(&shard);
             drop(shard);
             self.budget.release(credit - weight);
-            return None;
+            return Ok(None);
         };
         let cause = match self.live(&shard, slot) {
             Some(_) => Cause::Replaced,
             None => Cause::Expired,
         };
-        let (old, old_weight) = shard.replace(slot, value, terms)?;
+        let Some((old, old_weight)) = shard.replace(slot, value, terms) else {
+            return Ok(None);
+        };
         stripe.tell(&shard);
         drop(shard);
         self.budget.release(credit + old_weight - weight);
         stripe.count_left(cause);
-        Some(Removed {
+        Ok(Some(Removed {
             key,
             value: old,
             cause,
-        })
+        }))
     }
 
     /// Takes room from the heaviest shards until there is enough for `entry`.
@@ -155,7 +193,7 @@ where
         &self,
         entry: Entry<K, V>,
         leaving: &mut Leaving<K, V>,
-    ) -> Option<Removed<K, V>> {
+    ) -> Result<Option<Removed<K, V>>, Outdated> {
         let turn = self.gathering.lock();
         let weight = entry.weight();
         let mut credit = 0;
@@ -188,14 +226,24 @@ where
         Some(taken.weight)
     }
 
-    fn refuse(&self, entry: Entry<K, V>, leaving: &mut Leaving<K, V>) -> Option<Removed<K, V>> {
+    fn refuse(
+        &self,
+        entry: Entry<K, V>,
+        leaving: &mut Leaving<K, V>,
+    ) -> Result<Option<Removed<K, V>>, Outdated> {
         let stripe = self.stripe(entry.hash);
         let mut shard = stripe.write();
+        let (stands, watches) = take_watches(&mut shard, &entry);
+        if !stands {
+            drop(shard);
+            return Err(Outdated);
+        }
         let slot = shard.find(short(entry.hash), &entry.key);
         let was_live = slot.is_some_and(|slot| self.live(&shard, slot).is_some());
         let taken = slot.and_then(|slot| shard.remove(slot));
         stripe.tell(&shard);
         drop(shard);
+        drop(watches);
         stripe.count_left(Cause::Refused);
         leaving.push(entry.key, entry.value, Cause::Refused);
         let cause = if was_live {
@@ -203,7 +251,7 @@ where
         } else {
             Cause::Expired
         };
-        taken.map(|taken| self.leave(stripe, taken, cause))
+        Ok(taken.map(|taken| self.leave(stripe, taken, cause)))
     }
 
     fn reclaim_some(
@@ -270,4 +318,23 @@ where
         drop(turn);
         self.tell_all(&leaving);
     }
+}
+
+/// Whether the watch of `entry` stands, if it has one, and if so all watches on its key, which are
+/// to be dropped after the lock.
+fn take_watches<K: Eq, V>(
+    shard: &mut Shard<K, V>,
+    entry: &Entry<K, V>,
+) -> (bool, Vec<Watch<K, V>>) {
+    let hash = short(entry.hash);
+    let own = match entry.watch {
+        None => None,
+        Some(id) => match shard.watches.take(hash, id) {
+            None => return (false, Vec::new()),
+            own => own,
+        },
+    };
+    let mut watches = shard.watches.take_key(hash, &entry.key);
+    watches.extend(own);
+    (true, watches)
 }
