@@ -130,12 +130,14 @@ impl Balancers {
         standing.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Has the balancers pick by this configuration.
+    /// Has the balancers pick by this configuration: all of them, or on an error none.
     ///
     /// # Errors
     ///
-    /// If a balancer refuses something, which what a configuration allows is not.
+    /// If a balancer refuses something: a policy that has no table for servers that were found. What
+    /// a configuration lists itself is allowed.
     pub(crate) fn put_in_force(&self) -> Result<(), BuildError> {
+        self.0.iter().try_for_each(Standing::try_apart)?;
         self.0.iter().try_for_each(Standing::put_in_force)
     }
 
@@ -259,8 +261,28 @@ impl Standing {
             let config = self.balancing.config().map_err(BuildError::Balancing)?;
             balancer.set_config(config);
         }
+        // A policy is changed together with the endpoints that it is for.
+        let updated = match self.is_new.policy {
+            true => {
+                let policy = self.policy().map_err(BuildError::Policy)?;
+                balancer.update_with_policy(self.listed(), policy)
+            }
+            false => balancer.update(self.listed()),
+        };
+        updated.map(|_| ()).map_err(BuildError::Balancer)
+    }
+
+    /// Puts the same in force for a balancer that nobody uses, so that nothing is refused later.
+    fn try_apart(&self) -> Result<(), BuildError> {
+        self.balancing.config().map_err(BuildError::Balancing)?;
+        let policy = self.policy().map_err(BuildError::Policy)?;
+        let tried = Balancer::new(RoundRobin::new()).update_with_policy(self.listed(), policy);
+        tried.map(|_| ()).map_err(BuildError::Balancer)
+    }
+
+    fn listed(&self) -> impl Iterator<Item = Endpoint<Arc<Server>>> {
         let endpoints = self.servers.iter().zip(&self.endpoints);
-        let endpoints = endpoints.map(|(server, config)| {
+        endpoints.map(|(server, config)| {
             let endpoint = Endpoint::new(&*server.name, server.clone())
                 .with_weight(config.weight)
                 .with_priority(config.priority)
@@ -269,16 +291,7 @@ impl Standing {
                 Some(max) => endpoint.with_in_flight_max(max),
                 None => endpoint,
             }
-        });
-        // A policy is changed together with the endpoints that it is for.
-        let updated = match self.is_new.policy {
-            true => {
-                let policy = self.policy().map_err(BuildError::Policy)?;
-                balancer.update_with_policy(endpoints, policy)
-            }
-            false => balancer.update(endpoints),
-        };
-        updated.map(|_| ()).map_err(BuildError::Balancer)
+        })
     }
 
     fn policy(&self) -> Result<Arc<dyn policy::Policy<Arc<Server>>>, InvalidPolicy> {

@@ -173,6 +173,39 @@ fn a_reload_keeps_what_was_found_until_something_else_is() {
     gateway.shutdown();
 }
 
+#[test]
+fn a_reload_that_found_servers_do_not_fit_changes_no_upstream_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("servers.toml");
+    let [listed, found] = ["listed", "found"].map(Origin::saying);
+    list(&file, &[(&found, "weight = 65535")]);
+    let text = |weight: u16, policy: &str| {
+        let endpoint = format!("[{{ url = {:?}, weight = {weight} }}]", listed.url());
+        let second = format!(
+            "[upstream.second]\ndiscovery = {{ file = {file:?} }}\npolicy = \"{policy}\"\n"
+        );
+        let text = Setup::default().text(&[]);
+        text.replace("endpoints = []", &format!("endpoints = {endpoint}")) + &second
+    };
+    let (gateway, told) = start(&text(1, "round-robin"));
+    eventually("the other's server is found", || {
+        told.lock()
+            .unwrap()
+            .iter()
+            .any(|line| line.contains("second: 1 servers"))
+    });
+    // A ring has 160 points for each unit of weight, and not so many.
+    let error = gateway.apply(Config::from_toml(&text(3, "ring")).unwrap());
+    let error = error.unwrap_err().to_string();
+    assert!(!error.is_empty());
+    assert_eq!(endpoints(&gateway)[0]["weight"], 1);
+    gateway
+        .apply(Config::from_toml(&text(3, "maglev")).unwrap())
+        .unwrap();
+    assert_eq!(endpoints(&gateway)[0]["weight"], 3);
+    gateway.shutdown();
+}
+
 /// Another process at the address of an earlier one: what was known of that says nothing of it.
 #[test]
 fn a_server_of_another_incarnation_begins_anew() {
