@@ -49,10 +49,12 @@ fn hammer(cache: &Cache<u64, u64>, capacity: u64) {
                 assert!(cache.snapshot().weight <= capacity);
             }
         });
-        for worker in workers {
-            worker.join().expect("no thread fails");
-        }
+        let joined: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
+        // Before anything is asserted, or whoever watches would never end.
         done.store(true, Ordering::Relaxed);
+        for result in joined {
+            result.expect("no thread fails");
+        }
     });
     let snapshot = cache.snapshot();
     assert_eq!(snapshot.hits + snapshot.misses, reads.into_inner());
