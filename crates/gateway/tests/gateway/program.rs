@@ -543,6 +543,54 @@ fn a_terminated_program_under_load_and_reloads_loses_nothing() {
 }
 
 #[test]
+fn a_gateway_that_runs_out_of_files_serves_again_when_clients_leave() {
+    const FILES: u64 = 40;
+    let origin = Origin::saying("hello");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    write_config(&file, &origin);
+    let mut child = Running::start(&file);
+    let mut first = String::new();
+    let mut stderr = BufReader::new(child.0.stderr.take().unwrap());
+    stderr.read_line(&mut first).unwrap();
+    let mut addresses = first.split("http://").skip(1);
+    let mut next = || {
+        let words = addresses.next().unwrap();
+        let end = words.find([',', ';']).unwrap();
+        words[..end].parse().unwrap()
+    };
+    let address = next();
+    // Open before: later there is no room for another.
+    let mut admin = Wire::connect(next());
+    let local = &["host: localhost"];
+    admin.get("/healthz", local);
+    let limit = rustix::process::Rlimit {
+        current: Some(FILES),
+        maximum: Some(FILES),
+    };
+    let pid = rustix::process::Pid::from_child(&child.0);
+    rustix::process::prlimit(Some(pid), rustix::process::Resource::Nofile, limit).unwrap();
+
+    let clients: Vec<_> = (0..FILES + 8).map(|_| Wire::connect(address)).collect();
+    eventually("there is no room for all", || {
+        let metrics = admin.get("/metrics", local).text().to_owned();
+        let series = "stanchion_gateway_accept_errors_total ";
+        let mut lines = metrics.lines();
+        let count = lines.find_map(|line| line.strip_prefix(series));
+        count.unwrap() != "0"
+    });
+    drop(clients);
+    eventually("a client is served again", || {
+        let mut client = Wire::connect(address);
+        client.ask("GET", "/", &[]);
+        client
+            .try_reply()
+            .is_some_and(|reply| reply.text() == "hello")
+    });
+    child.terminate();
+}
+
+#[test]
 fn run_follows_its_file_and_the_hang_up_signal() {
     let origin = Origin::saying("hello");
     let folder = tempfile::tempdir().unwrap();
