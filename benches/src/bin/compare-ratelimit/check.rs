@@ -75,7 +75,12 @@ fn together(name: &'static str, passing: Passing) -> Case {
         })
     };
     Case::new(name, Unit::NS)
-        .with(Contestant::ours("stanchion", threads(stanchion)))
+        .with(
+            Contestant::ours("stanchion", threads(stanchion)).must(Target::AtLeast {
+                ratio: 0.95,
+                versus: "governor",
+            }),
+        )
         .with(Contestant::peer("bare word", threads(bare_word)))
         .with(Contestant::peer("governor", threads(governor)))
         .with(Contestant::peer("ratelimit", threads(ratelimit)))
