@@ -8,9 +8,9 @@ use std::time::Duration;
 use ahash::RandomState;
 use stanchion_core::{Clock, Observe};
 
-use crate::cache::{Cache, Observer, Weigher};
+use crate::cache::{Cache, LoadRules, Observer, Parts, Weigher};
 use crate::hash::SHARDS_MAX;
-use crate::lifetime::{ExpireAfter, Lifetime};
+use crate::lifetime::{Absence, Aging, ExpireAfter, Lifetime};
 use crate::{InvalidCache, Policy, Removed};
 
 /// What a [`Cache`] is built from; made by [`Cache::builder`].
@@ -29,8 +29,8 @@ pub struct CacheBuilder<K, V, S = RandomState> {
     time_to_idle: Option<Duration>,
     expire_after: Option<ExpireAfter<K, V>>,
     jitter: f64,
-    #[cfg(feature = "tokio")]
-    load_timeout: Option<Duration>,
+    absence: Option<Absence<V>>,
+    pub(crate) loads: LoadRules,
 }
 
 /// Shards for each processor, where the capacity allows.
@@ -53,8 +53,8 @@ impl<K, V> CacheBuilder<K, V> {
             time_to_idle: None,
             expire_after: None,
             jitter: 0.0,
-            #[cfg(feature = "tokio")]
-            load_timeout: None,
+            absence: None,
+            loads: LoadRules::default(),
         }
     }
 }
@@ -125,8 +125,41 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     /// On the system's and tokio's clock the load is then to be polled inside a tokio runtime that
     /// has its timer enabled. A blocking load cannot be ended, and is not.
     #[cfg(feature = "tokio")]
-    pub const fn with_load_timeout(mut self, time: Duration) -> Self {
-        self.load_timeout = Some(time);
+    pub fn with_load_timeout(mut self, time: Duration) -> Self {
+        self.loads.timeout = Some(time);
+        self
+    }
+
+    /// Lets each caller load by itself, though others are loading the same key: no single flight. The
+    /// first value that comes is put in. By default callers share their loads.
+    pub fn without_single_flight(mut self) -> Self {
+        self.loads.is_each_alone = true;
+        self
+    }
+
+    /// Keeps errors of loads for as long as `time` says of each, `None` being not at all: who asks
+    /// meanwhile gets the error at once, unless the key is inserted, removed or invalidated before.
+    /// Errors of other types, panics and time-outs are not kept, nor is an error while there is a
+    /// value still. Each shard keeps up to 64, which count in no weight. By default none is kept.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use stanchion_cache::Cache;
+    ///
+    /// enum Refused { NoSuchUser, Overloaded }
+    /// let users: Cache<u64, String> = Cache::builder(1000)
+    ///     .with_error_time(|error: &Refused| match error {
+    ///         Refused::NoSuchUser => Some(Duration::from_secs(5)),
+    ///         Refused::Overloaded => None,
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), stanchion_cache::InvalidCache>(())
+    /// ```
+    pub fn with_error_time<E: 'static>(
+        mut self,
+        time: impl Fn(&E) -> Option<Duration> + Send + Sync + 'static,
+    ) -> Self {
+        self.loads.error_time = Some(Arc::new(move |error| error.downcast_ref().and_then(&time)));
         self
     }
 
@@ -153,8 +186,8 @@ impl<K, V, S> CacheBuilder<K, V, S> {
             time_to_idle: self.time_to_idle,
             expire_after: self.expire_after,
             jitter: self.jitter,
-            #[cfg(feature = "tokio")]
-            load_timeout: self.load_timeout,
+            absence: self.absence,
+            loads: self.loads,
         }
     }
 
@@ -165,6 +198,11 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     /// [`InvalidCache`] names the first setting that cannot be: a time of 0, a jitter outside its
     /// range, a number of shards that is no power of two up to 64.
     pub fn build(self) -> Result<Cache<K, V, S>, InvalidCache> {
+        self.check()?;
+        Ok(self.build_valid(None))
+    }
+
+    pub(crate) fn check(&self) -> Result<(), InvalidCache> {
         if self.time_to_live == Some(Duration::ZERO) {
             return Err(InvalidCache::TimeToLive);
         }
@@ -172,7 +210,7 @@ impl<K, V, S> CacheBuilder<K, V, S> {
             return Err(InvalidCache::TimeToIdle);
         }
         #[cfg(feature = "tokio")]
-        if self.load_timeout == Some(Duration::ZERO) {
+        if self.loads.timeout == Some(Duration::ZERO) {
             return Err(InvalidCache::LoadTimeout);
         }
         if !(0.0..1.0).contains(&self.jitter) {
@@ -185,31 +223,46 @@ impl<K, V, S> CacheBuilder<K, V, S> {
         {
             return Err(InvalidCache::Shards { shards });
         }
-        Ok(self.build_valid())
+        if self.absence.is_some_and(|(_, time)| time.is_zero()) {
+            return Err(InvalidCache::AbsenceTime);
+        }
+        Ok(())
+    }
+
+    /// Whether entries may have a time, after which they expire.
+    pub(crate) fn has_time(&self) -> bool {
+        self.time_to_live.is_some() || self.expire_after.is_some()
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Builds with settings that are known to be right.
-    pub(crate) fn build_valid(self) -> Cache<K, V, S> {
+    pub(crate) fn build_valid(self, aging: Option<Aging>) -> Cache<K, V, S> {
         let lifetime = Lifetime {
             clock: self.clock,
             time_to_live: self.time_to_live,
             time_to_idle: self.time_to_idle,
             expire_after: self.expire_after,
             jitter: self.jitter,
-            #[cfg(feature = "tokio")]
-            load_timeout: self.load_timeout,
+            absence: self.absence,
+            aging,
             given: AtomicBool::new(false),
         };
         let shards = self.shards.unwrap_or_else(|| shards_for(self.capacity));
-        Cache::from_parts(
-            self.capacity,
-            self.policy,
+        let parts = Parts {
+            capacity: self.capacity,
+            policy: self.policy,
             shards,
-            self.hasher,
+            hasher: self.hasher,
             lifetime,
-            self.weigher,
-            self.observer,
-        )
+            loads: self.loads,
+            weigher: self.weigher,
+            observer: self.observer,
+        };
+        Cache::from_parts(parts)
     }
 }
 
@@ -220,6 +273,15 @@ fn shards_for(capacity: u64) -> usize {
     let most = wanted.min(fill).clamp(1, SHARDS_MAX);
     // The power of two at or below.
     1 << most.ilog2()
+}
+
+impl<K, T, S> CacheBuilder<K, Option<T>, S> {
+    /// Sets how long `None` is found, the answer that there is nothing: it is kept like any value,
+    /// weighs, and is never served stale. By default as long as other values.
+    pub fn with_absence_time(mut self, time: Duration) -> Self {
+        self.absence = Some((Option::is_none, time));
+        self
+    }
 }
 
 impl<K, V, S: Clone> Clone for CacheBuilder<K, V, S> {
@@ -236,8 +298,8 @@ impl<K, V, S: Clone> Clone for CacheBuilder<K, V, S> {
             time_to_idle: self.time_to_idle,
             expire_after: self.expire_after.clone(),
             jitter: self.jitter,
-            #[cfg(feature = "tokio")]
-            load_timeout: self.load_timeout,
+            absence: self.absence,
+            loads: self.loads.clone(),
         }
     }
 }

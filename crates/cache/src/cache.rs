@@ -1,5 +1,6 @@
 //! The handle: one budget, and shards behind locks.
 
+mod aged;
 mod compute;
 mod load;
 mod place;
@@ -22,9 +23,13 @@ use crate::hash::{hash, shard, short};
 use crate::lifetime::Lifetime;
 use crate::policy::{Policy, Tuner};
 use crate::removed::Leaving;
-use crate::shard::{Shard, Taken};
+use crate::shard::{Columns, Shard, Taken};
 use crate::stripe::Stripe;
 use crate::{CacheBuilder, Cause, Iter, Removed, Snapshot};
+
+pub(crate) use aged::Looked;
+pub(crate) use load::{Joined, Keep, LoadRules, typed};
+pub(crate) use ticket::Ticket;
 
 pub(crate) type Weigher<K, V> = Arc<dyn Fn(&K, &V) -> u32 + Send + Sync>;
 pub(crate) type Observer<K, V> = Arc<dyn Observe<Removed<K, V>> + Send + Sync>;
@@ -81,6 +86,18 @@ struct Inner<K, V, S> {
     reclaim_at: AtomicUsize,
 }
 
+/// What a cache is made of.
+pub(crate) struct Parts<K, V, S> {
+    pub(crate) capacity: u64,
+    pub(crate) policy: Policy,
+    pub(crate) shards: usize,
+    pub(crate) hasher: S,
+    pub(crate) lifetime: Lifetime<K, V>,
+    pub(crate) loads: LoadRules,
+    pub(crate) weigher: Option<Weigher<K, V>>,
+    pub(crate) observer: Option<Observer<K, V>>,
+}
+
 /// What a read found.
 enum Found<V> {
     Live(V),
@@ -97,7 +114,7 @@ where
     /// With capacity 0 it is off: nothing is kept.
     #[must_use]
     pub fn new(capacity: u64) -> Self {
-        CacheBuilder::new(capacity).build_valid()
+        CacheBuilder::new(capacity).build_valid(None)
     }
 
     /// Starts to build a cache of `capacity`: entries, or what its weigher counts in.
@@ -121,15 +138,17 @@ where
 }
 
 impl<K, V, S> Cache<K, V, S> {
-    pub(crate) fn from_parts(
-        capacity: u64,
-        policy: Policy,
-        shards: usize,
-        hasher: S,
-        lifetime: Lifetime<K, V>,
-        weigher: Option<Weigher<K, V>>,
-        observer: Option<Observer<K, V>>,
-    ) -> Self {
+    pub(crate) fn from_parts(parts: Parts<K, V, S>) -> Self {
+        let Parts {
+            capacity,
+            policy,
+            shards,
+            hasher,
+            lifetime,
+            loads,
+            weigher,
+            observer,
+        } = parts;
         let weighed = weigher.is_some();
         let entries = usize::try_from(capacity).unwrap_or(usize::MAX);
         // How many entries a weight is cannot be known before.
@@ -138,8 +157,12 @@ impl<K, V, S> Cache<K, V, S> {
         } else {
             entries.div_ceil(shards)
         };
-        let idle = lifetime.time_to_idle.is_some();
-        let stripe = |_| Stripe::new(Shard::new(policy, expected, weighed, idle));
+        let columns = Columns {
+            weights: weighed,
+            used_at: lifetime.time_to_idle.is_some(),
+            ages: lifetime.aging.is_some(),
+        };
+        let stripe = |_| Stripe::new(Shard::new(policy, expected, columns));
         let tuner = (policy == Policy::Adaptive).then(|| sample::tuner(entries, weighed));
         Self {
             inner: Arc::new(Inner {
@@ -149,7 +172,7 @@ impl<K, V, S> Cache<K, V, S> {
                 lifetime,
                 weigher,
                 observer,
-                loads: load::Loads::default(),
+                loads: load::Loads::new(loads),
                 orders_at_hits: policy.orders_at_hits(),
                 gathering: Mutex::new(()),
                 sample_mask: AtomicU32::new(tuner.as_ref().map_or(u32::MAX, Tuner::mask)),
@@ -194,6 +217,9 @@ impl<K, V, S> Cache<K, V, S> {
             failed_loads: inner.loads.failed(),
             joined_loads: inner.loads.joined(),
             load_time: inner.loads.time(),
+            refreshes: inner.loads.refreshes(),
+            refused_refreshes: inner.loads.refused_refreshes(),
+            stale: inner.loads.stale(),
             left: [
                 sum(|stripe| stripe.left(Cause::Explicit)),
                 sum(|stripe| stripe.left(Cause::Replaced)),

@@ -2,12 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use stanchion_core::{Clock, Instant};
 
 use crate::deadline::Deadline;
+use crate::refresh::{Age, Rules};
+
+/// Which values say that there is nothing, and how long they are found.
+pub(crate) type Absence<V> = (fn(&V) -> bool, Duration);
 
 pub(crate) type ExpireAfter<K, V> = Arc<dyn Fn(&K, &V) -> Option<Duration> + Send + Sync>;
 
@@ -19,23 +23,42 @@ pub(crate) struct Lifetime<K, V> {
     pub(crate) expire_after: Option<ExpireAfter<K, V>>,
     /// The part of its time that an entry may lose at random.
     pub(crate) jitter: f64,
-    /// The time that a load may take.
-    #[cfg(feature = "tokio")]
-    pub(crate) load_timeout: Option<Duration>,
+    pub(crate) absence: Option<Absence<V>>,
+    /// How values are served and loaded anew, where they are.
+    pub(crate) aging: Option<Aging>,
     /// Whether an entry was ever given a time of its own.
     pub(crate) given: AtomicBool,
 }
 
+/// Rules for values that are loaded anew, and the chance that they take.
+pub(crate) struct Aging {
+    pub(crate) rules: Rules,
+    /// The state of the generator of random bits.
+    pub(crate) random: AtomicU64,
+}
+
+impl Aging {
+    /// The next bits of SplitMix64 (Steele, Lea, Flood 2014).
+    pub(crate) fn random(&self) -> u64 {
+        let step = 0x9e37_79b9_7f4a_7c15;
+        let mut bits = self.random.fetch_add(step, Ordering::Relaxed);
+        bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^ bits >> 31
+    }
+}
+
 impl<K, V> Lifetime<K, V> {
-    /// When the entry expires if it goes in now. `given` is the time its caller set; `random` are
-    /// bits that differ from entry to entry.
-    pub(crate) fn deadline(
+    /// When the entry expires if it goes in now, and how it ages until then. `given` is the time its
+    /// caller set, `took` that of its load; `random` are bits that differ from entry to entry.
+    pub(crate) fn times(
         &self,
         key: &K,
         value: &V,
         given: Option<Duration>,
+        took: Duration,
         random: u64,
-    ) -> Deadline {
+    ) -> (Deadline, Age) {
         let own = || {
             self.expire_after
                 .as_ref()
@@ -44,13 +67,24 @@ impl<K, V> Lifetime<K, V> {
         if given.is_some() && !self.given.load(Ordering::Relaxed) {
             self.given.store(true, Ordering::Relaxed);
         }
-        match given.or_else(own).or(self.time_to_live) {
-            None => Deadline::NEVER,
-            Some(time) => {
-                let now = self.clock.now();
-                Deadline::at(now + self.shortened(time, random ^ now.as_nanos()))
-            }
+        let absence = self.absence.filter(|(is_absent, _)| is_absent(value));
+        let absence = absence.map(|(_, time)| time);
+        let time = given.or(absence).or_else(own).or(self.time_to_live);
+        if time.is_none() && self.aging.is_none() {
+            return (Deadline::NEVER, Age::default());
         }
+        let now = self.clock.now();
+        let time = time.map(|time| self.shortened(time, random ^ now.as_nanos()));
+        let Some(aging) = &self.aging else {
+            return (deadline(now, time, Duration::ZERO), Age::default());
+        };
+        // That there is nothing is not said beyond its time.
+        let grace = match absence {
+            Some(_) => Duration::ZERO,
+            None => aging.rules.grace(),
+        };
+        let age = aging.rules.born(now, time, took);
+        (deadline(now, time, grace), age)
     }
 
     fn shortened(&self, time: Duration, random: u64) -> Duration {
@@ -77,12 +111,17 @@ impl<K, V> Lifetime<K, V> {
         self.time_to_live.is_some()
             || self.time_to_idle.is_some()
             || self.expire_after.is_some()
+            || self.absence.is_some()
             || self.given.load(Ordering::Relaxed)
     }
 
     pub(crate) fn now(&self) -> Instant {
         self.clock.now()
     }
+}
+
+fn deadline(now: Instant, time: Option<Duration>, grace: Duration) -> Deadline {
+    time.map_or(Deadline::NEVER, |time| Deadline::at(now + time + grace))
 }
 
 impl<K, V> fmt::Debug for Lifetime<K, V> {

@@ -12,6 +12,7 @@ use stanchion_core::Instant;
 use crate::deadline::Deadline;
 use crate::hash::spread;
 use crate::policy::{Evict, NONE, Order, Policy, reserve};
+use crate::refresh::Age;
 use crate::watches::Watches;
 
 /// Everything about an entry stands in columns, a slot being the same place in each; a slot that
@@ -27,6 +28,8 @@ pub(crate) struct Shard<K, V> {
     /// When each entry was last used, in nanoseconds, where that matters. Relaxed: the last of two
     /// readers who use an entry at once need not be the one who wins.
     used_at: Option<Vec<AtomicU64>>,
+    /// How each entry ages, where values are loaded anew.
+    ages: Option<Vec<Age>>,
     /// The last slot that was given up, each of which names the one before it.
     free: u32,
     /// What the entries weigh together.
@@ -57,6 +60,17 @@ pub(crate) struct Terms {
     pub(crate) weight: u32,
     pub(crate) deadline: Deadline,
     pub(crate) now: Instant,
+    pub(crate) age: Age,
+    /// Whether to replace a value counts as a use of the entry.
+    pub(crate) is_use: bool,
+}
+
+/// Which columns a shard has beside those that all have.
+#[derive(Clone, Copy)]
+pub(crate) struct Columns {
+    pub(crate) weights: bool,
+    pub(crate) used_at: bool,
+    pub(crate) ages: bool,
 }
 
 /// An entry that was taken out.
@@ -72,13 +86,14 @@ const SLOTS_AT_START: usize = 16;
 const SLOTS_MAX: usize = u32::MAX as usize;
 
 impl<K, V> Shard<K, V> {
-    pub(crate) fn new(policy: Policy, expected: usize, weighed: bool, idle: bool) -> Self {
+    pub(crate) fn new(policy: Policy, expected: usize, columns: Columns) -> Self {
         Self {
             table: HashTable::new(),
             slots: Vec::new(),
             hashes: Vec::new(),
-            weights: weighed.then(Vec::new),
-            used_at: idle.then(Vec::new),
+            weights: columns.weights.then(Vec::new),
+            used_at: columns.used_at.then(Vec::new),
+            ages: columns.ages.then(Vec::new),
             free: NONE,
             weight: 0,
             order: Order::new(policy),
@@ -178,7 +193,7 @@ impl<K, V> Shard<K, V> {
             value,
         };
         let slot = self.take_slot(used, hash);
-        self.set_terms(slot, terms);
+        self.set_terms(slot, terms, true);
         self.weight += self.weight_of(slot);
         self.order.insert(slot, hash);
         let hashes = &self.hashes;
@@ -197,10 +212,12 @@ impl<K, V> Shard<K, V> {
         };
         *deadline = terms.deadline;
         let old = mem::replace(value, new);
-        self.set_terms(slot, terms);
+        self.set_terms(slot, terms, terms.is_use);
         self.weight += self.weight_of(slot);
         self.weight -= old_weight;
-        self.order.hit(slot);
+        if terms.is_use {
+            self.order.hit(slot);
+        }
         Some((old, old_weight))
     }
 
@@ -243,6 +260,17 @@ impl<K, V> Shard<K, V> {
         None
     }
 
+    pub(crate) fn age(&self, slot: u32) -> Age {
+        let ages = self.ages.as_ref();
+        ages.map_or_else(Age::default, |ages| ages[slot as usize])
+    }
+
+    pub(crate) fn set_age(&mut self, slot: u32, age: Age) {
+        if let Some(ages) = &mut self.ages {
+            ages[slot as usize] = age;
+        }
+    }
+
     /// How many slots there are, in use or not.
     pub(crate) fn slots(&self) -> usize {
         self.slots.len()
@@ -261,12 +289,18 @@ impl<K, V> Shard<K, V> {
         }
     }
 
-    fn set_terms(&mut self, slot: u32, terms: Terms) {
+    fn set_terms(&mut self, slot: u32, terms: Terms, is_use: bool) {
         if let Some(weights) = &mut self.weights {
             set(weights, slot, terms.weight);
         }
         if let Some(used_at) = &mut self.used_at {
-            set(used_at, slot, AtomicU64::new(terms.now.as_nanos()));
+            let now = terms.now.as_nanos();
+            if is_use {
+                set(used_at, slot, AtomicU64::new(now));
+            }
+        }
+        if let Some(ages) = &mut self.ages {
+            set(ages, slot, terms.age);
         }
     }
 
@@ -302,6 +336,9 @@ impl<K, V> Shard<K, V> {
         }
         if let Some(used_at) = &mut self.used_at {
             reserve(used_at, slots);
+        }
+        if let Some(ages) = &mut self.ages {
+            reserve(ages, slots);
         }
         self.order.reserve(slots);
     }

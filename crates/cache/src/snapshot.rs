@@ -27,6 +27,12 @@ pub struct Snapshot {
     pub joined_loads: u64,
     /// What the loads that brought a value took together.
     pub load_time: Duration,
+    /// Loads that were begun in the background, of what was there or not.
+    pub refreshes: u64,
+    /// Such loads that were not begun, since as many as may be were under way.
+    pub refused_refreshes: u64,
+    /// Reads that got a value whose time was over.
+    pub stale: u64,
     pub(crate) left: [u64; 5],
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 
-use super::place::Outdated;
+use super::place::{Coming, Outdated};
 use super::{Cache, Inner};
 use crate::Cause;
 use crate::hash::{hash, short};
@@ -43,9 +43,13 @@ where
         loop {
             let (watch, there) = Watch::set(inner, hash, key);
             let next = next(there);
+            let coming = Coming {
+                watch: Some(watch.id),
+                ..Coming::default()
+            };
             let done = match &next {
                 Some(value) => inner
-                    .insert_if(hash, Some(watch.id), key.to_owned(), value.clone(), None)
+                    .insert_as(hash, key.to_owned(), value.clone(), coming)
                     .map(drop),
                 None => inner.remove_if(hash, watch.id, key),
             };
@@ -78,7 +82,7 @@ where
         let mut shard = inner.stripe(hash).write();
         let slot = shard.find(short(hash), key);
         let there = slot.and_then(|slot| inner.live(&shard, slot)).cloned();
-        let id = shard.watches.add(short(hash), owned, None);
+        let id = shard.watches.add(short(hash), owned, None, false);
         drop(shard);
         (Self { inner, hash, id }, there)
     }

@@ -1,5 +1,6 @@
 //! Loading what is not there: one load for each key at a time.
 
+use std::any::Any;
 use std::borrow::Borrow;
 use std::convert::Infallible;
 use std::future::Future;
@@ -14,14 +15,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use super::place::Coming;
 use super::ticket::Ticket;
 use super::{Cache, Inner};
 use crate::LoadError;
 use crate::flight::{Failure, Flight, Outcome, Seat};
 use crate::hash::{hash, short};
+use crate::shard::Shard;
 
 /// What came of looking for a key, or for the load of it.
-enum Joined<K, V, S> {
+pub(crate) enum Joined<K, V, S> {
     Found(V),
     /// The load of the key is what this thread is doing.
     Reentrant,
@@ -116,24 +119,22 @@ where
         E: Send + Sync + 'static,
     {
         let (ticket, key) = loop {
-            let outcome = match self.join(key) {
+            let ticket = match self.join(key) {
                 Joined::Found(value) => return Ok(value),
                 Joined::Reentrant => return Err(LoadError::Reentrant),
                 Joined::Leads(ticket, key) => break (ticket, key),
-                Joined::Follows(ticket) => ticket.await,
+                Joined::Follows(ticket) => ticket,
             };
-            if let Some(result) = typed(outcome) {
+            let (hash, watch) = (ticket.hash, ticket.watch);
+            if let Some(result) = typed(ticket.await) {
                 return result;
             }
+            self.forget(hash, watch);
         };
-        let (cache, hash, watch) = (self.clone(), ticket.hash, ticket.watch);
-        ticket.begin(Box::pin(async move {
-            let began = cache.inner.now();
-            let value = cache.inner.timed(load()).await?.map_err(Failure::of)?;
-            cache.inner.loads.count(cache.inner.now() - began);
-            cache.inner.publish(hash, watch, key, &value);
-            Ok(value)
-        }));
+        self.begin(&ticket, key, false, || async {
+            let value = load().await.map_err(Failure::of)?;
+            Ok((value, Keep::AsOthers))
+        });
         own(ticket.await)
     }
 
@@ -192,23 +193,31 @@ where
         E: Send + Sync + 'static,
     {
         let (ticket, key) = loop {
-            let outcome = match self.join(key) {
+            let mut ticket = match self.join(key) {
                 Joined::Found(value) => return Ok(value),
                 Joined::Reentrant => return Err(LoadError::Reentrant),
                 Joined::Leads(ticket, key) => break (ticket, key),
-                Joined::Follows(ticket) => ticket.wait(),
+                Joined::Follows(ticket) => ticket,
             };
-            if let Some(result) = typed(outcome) {
+            if let Some(result) = typed(ticket.wait()) {
                 return result;
             }
+            self.forget(ticket.hash, ticket.watch);
         };
         ticket.flight.block();
         let inner = Arc::clone(&self.inner);
+        let watch = Some(ticket.watch);
         own(ticket.call(key, || {
             let began = inner.now();
             let value = load().map_err(Failure::of)?;
-            inner.loads.count(inner.now() - began);
-            Ok(value)
+            let took = inner.now() - began;
+            inner.loads.count(took);
+            let coming = Coming {
+                watch,
+                took,
+                ..Coming::default()
+            };
+            Ok((value, coming))
         }))
     }
 
@@ -220,11 +229,25 @@ where
         if let Some(value) = self.get(key) {
             return Joined::Found(value);
         }
+        self.board_or_lead(key, |shard, slot| self.inner.live(shard, slot).cloned())
+    }
+
+    /// Joins the load of `key`, or starts one, unless meanwhile a value came: `there` looks at what is
+    /// in the key's slot.
+    pub(super) fn board_or_lead<Q>(
+        &self,
+        key: &Q,
+        there: impl Fn(&Shard<K, V>, u32) -> Option<V>,
+    ) -> Joined<K, V, S>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+    {
         let inner = &self.inner;
         let hash = hash(&inner.hasher, key);
         let stripe = inner.stripe(hash);
         let shard = stripe.read();
-        if let Some((watch, flight)) = shard.watches.flight(short(hash), key) {
+        if let Some((watch, flight)) = shard.watches.flight(short(hash), key, || inner.now()) {
             let ticket = self.board(hash, watch, flight);
             drop(shard);
             return ticket.into();
@@ -235,22 +258,73 @@ where
         let keys = (key.to_owned(), key.to_owned());
         let mut shard = stripe.write();
         let slot = shard.find(short(hash), key);
-        if let Some(value) = slot.and_then(|slot| inner.live(&shard, slot)) {
-            let value = value.clone();
+        if let Some(value) = slot.and_then(|slot| there(&shard, slot)) {
             drop(shard);
             return Joined::Found(value);
         }
-        if let Some((watch, flight)) = shard.watches.flight(short(hash), key) {
+        if let Some((watch, flight)) = shard.watches.flight(short(hash), key, || inner.now()) {
             let ticket = self.board(hash, watch, flight);
             drop(shard);
             return ticket.into();
         }
+        if shard.watches.is_loaded_here(short(hash), key) {
+            drop(shard);
+            return Joined::Reentrant;
+        }
+        let outdated = shard
+            .watches
+            .take_outdated(short(hash), key, || inner.now());
+        let ticket = self.lead(&mut shard, hash, keys.0);
+        drop(shard);
+        drop(outdated);
+        Joined::Leads(ticket, keys.1)
+    }
+
+    /// Forgets a flight that ended in an error of another type, which may be kept.
+    pub(crate) fn forget(&self, hash: u64, watch: u64) {
+        self.inner.unwatch(hash, watch);
+    }
+
+    /// Starts a flight of which this caller is the only waiter, under the lock of its shard.
+    pub(super) fn lead(&self, shard: &mut Shard<K, V>, hash: u64, key: K) -> Ticket<K, V, S> {
         let flight = Arc::new(Flight::new());
+        let shared = self.inner.loads.are_shared();
         let watch = shard
             .watches
-            .add(short(hash), keys.0, Some(Arc::clone(&flight)));
-        drop(shard);
-        Joined::Leads(self.ticket(hash, watch, flight), keys.1)
+            .add(short(hash), key, Some(Arc::clone(&flight)), shared);
+        self.ticket(hash, watch, flight)
+    }
+
+    /// Brings the load of a flight that this caller leads.
+    pub(super) fn begin<F, Fut>(&self, ticket: &Ticket<K, V, S>, key: K, is_refresh: bool, load: F)
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<(V, Keep), Failure>> + Send + 'static,
+    {
+        let (cache, hash, watch) = (self.clone(), ticket.hash, ticket.watch);
+        ticket.begin(Box::pin(async move {
+            let inner = &cache.inner;
+            let began = inner.now();
+            let (value, keep) = inner.timed(load()).await??;
+            let took = inner.now() - began;
+            inner.loads.count(took);
+            let time_to_live = match keep {
+                Keep::Not => {
+                    inner.unwatch(hash, watch);
+                    return Ok(value);
+                }
+                Keep::For(time) => Some(time),
+                Keep::AsOthers => None,
+            };
+            let coming = Coming {
+                watch: Some(watch),
+                time_to_live,
+                took,
+                is_refresh,
+            };
+            inner.publish(hash, key, &value, coming);
+            Ok(value)
+        }));
     }
 
     /// Joins a flight, under the lock of its shard; `None` if this thread is polling its load.
@@ -284,7 +358,7 @@ impl<K, V, S> Inner<K, V, S> {
     /// Waits for a load as long as it may take.
     #[cfg(feature = "tokio")]
     async fn timed<F: Future>(&self, load: F) -> Result<F::Output, Failure> {
-        let Some(timeout) = self.lifetime.load_timeout else {
+        let Some(timeout) = self.loads.rules.timeout else {
             return Ok(load.await);
         };
         let mut end = pin!(self.lifetime.clock.sleep(timeout));
@@ -310,14 +384,50 @@ where
     S: BuildHasher,
 {
     /// Puts a loaded value in, unless something happened to its key.
-    pub(super) fn publish(&self, hash: u64, watch: u64, key: K, value: &V) {
+    pub(super) fn publish(&self, hash: u64, key: K, value: &V, coming: Coming) {
         // Outdated is as good: whoever waited gets the value from the flight.
-        drop(self.insert_if(hash, Some(watch), key, value.clone(), None));
+        drop(self.insert_as(hash, key, value.clone(), coming));
+    }
+}
+
+impl<K, V, S> Inner<K, V, S> {
+    /// Takes a flight out of its shard, if it is still there: who comes now starts another.
+    fn unwatch(&self, hash: u64, watch: u64) {
+        let mut shard = self.stripe(hash).write();
+        let watch = shard.watches.take(short(hash), watch);
+        drop(shard);
+        drop(watch);
+    }
+}
+
+impl<K: Eq, V, S> Inner<K, V, S> {
+    /// A load ended in `failure`: what is there of its key rests before it is loaded anew, or the
+    /// error is kept, or nothing is left of it.
+    pub(super) fn fail(&self, hash: u64, watch: u64, failure: &Failure) {
+        let keep_for = self.loads.keep_for(failure);
+        let mut shard = self.stripe(hash).write();
+        let key = shard.watches.key(short(hash), watch);
+        let slot = key.and_then(|key| shard.find(short(hash), key));
+        let slot = slot.filter(|slot| self.live(&shard, *slot).is_some());
+        if let (Some(slot), Some(aging)) = (slot, &self.lifetime.aging) {
+            let (age, now) = (shard.age(slot), self.now());
+            shard.set_age(slot, aging.rules.failed(age, now, aging.random()));
+        }
+        let watch = match keep_for {
+            Some(time) if slot.is_none() => {
+                shard.watches.keep(short(hash), watch, self.now() + time)
+            }
+            _ => shard.watches.take(short(hash), watch),
+        };
+        drop(shard);
+        drop(watch);
     }
 }
 
 /// The outcome of a load with errors of type `E`; `None` if they are of another type.
-fn typed<V, E: Send + Sync + 'static>(outcome: Outcome<V>) -> Option<Result<V, LoadError<E>>> {
+pub(crate) fn typed<V, E: Send + Sync + 'static>(
+    outcome: Outcome<V>,
+) -> Option<Result<V, LoadError<E>>> {
     match outcome {
         Ok(value) => Some(Ok(value)),
         Err(failure) => failure.into_error().map(Err),
@@ -329,16 +439,62 @@ fn own<V, E: Send + Sync + 'static>(outcome: Outcome<V>) -> Result<V, LoadError<
     typed(outcome).unwrap_or_else(|| unreachable!("a load fails with its own type of error"))
 }
 
-/// Counts loads. Relaxed: each counter is exact, and none tells of another.
-#[derive(Debug, Default)]
+/// Whether a value that was loaded is put in.
+#[derive(Clone, Copy, Debug)]
+#[expect(dead_code, reason = "a layer is to decide")]
+pub(crate) enum Keep {
+    /// For the time that all have.
+    AsOthers,
+    For(Duration),
+    Not,
+}
+
+/// How long an error is kept; `None` if it is not.
+pub(crate) type ErrorTime = Arc<dyn Fn(&(dyn Any + Send + Sync)) -> Option<Duration> + Send + Sync>;
+
+/// How a cache loads.
+#[derive(Clone, Default)]
+pub(crate) struct LoadRules {
+    /// The time that a load may take.
+    #[cfg(feature = "tokio")]
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) is_each_alone: bool,
+    pub(crate) error_time: Option<ErrorTime>,
+}
+
+/// How loads are done, and how many were. Relaxed: each counter is exact, and none tells of another.
+#[derive(Default)]
 pub(super) struct Loads {
+    rules: LoadRules,
     done: AtomicU64,
     failed: AtomicU64,
     joined: AtomicU64,
+    refreshes: AtomicU64,
+    refused_refreshes: AtomicU64,
+    stale: AtomicU64,
     nanos: AtomicU64,
 }
 
 impl Loads {
+    pub(super) fn new(rules: LoadRules) -> Self {
+        Self {
+            rules,
+            ..Self::default()
+        }
+    }
+
+    fn are_shared(&self) -> bool {
+        !self.rules.is_each_alone
+    }
+
+    /// How long to keep a failure. A panic or a load that took too long says nothing of the key.
+    fn keep_for(&self, failure: &Failure) -> Option<Duration> {
+        match (failure, &self.rules.error_time) {
+            (Failure::Failed(error), Some(time)) => time(&**error).filter(|time| !time.is_zero()),
+            _ => None,
+        }
+    }
+
     fn count(&self, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.done.fetch_add(1, Ordering::Relaxed);
@@ -347,6 +503,30 @@ impl Loads {
 
     pub(super) fn count_failed(&self) {
         self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_refresh(&self) {
+        self.refreshes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_refused_refresh(&self) {
+        self.refused_refreshes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_stale(&self) {
+        self.stale.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn refreshes(&self) -> u64 {
+        self.refreshes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn refused_refreshes(&self) -> u64 {
+        self.refused_refreshes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn stale(&self) -> u64 {
+        self.stale.load(Ordering::Relaxed)
     }
 
     fn count_joined(&self) {

@@ -33,6 +33,19 @@ struct Entry<K, V> {
     watch: Option<u64>,
 }
 
+/// How a value comes in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Coming {
+    /// The watch that has to stand still.
+    pub(super) watch: Option<u64>,
+    /// The time that its caller gave it.
+    pub(super) time_to_live: Option<Duration>,
+    /// What its load took.
+    pub(super) took: Duration,
+    /// Whether nobody asked for it.
+    pub(super) is_refresh: bool,
+}
+
 /// Something happened to the key since the entry's value was begun.
 pub(super) struct Outdated;
 
@@ -49,24 +62,35 @@ where
 {
     pub(super) fn insert(&self, key: K, value: V, time_to_live: Option<Duration>) -> Option<V> {
         let hash = hash(&self.hasher, &key);
-        self.insert_if(hash, None, key, value, time_to_live)
-            .unwrap_or_default()
+        let coming = Coming {
+            time_to_live,
+            ..Coming::default()
+        };
+        self.insert_as(hash, key, value, coming).unwrap_or_default()
     }
 
-    /// Puts a value in, if `watch` is none or still stands, and gives the one it replaced.
-    pub(super) fn insert_if(
+    /// Puts a value in, if its watch is none or still stands, and gives the one it replaced.
+    pub(super) fn insert_as(
         &self,
         hash: u64,
-        watch: Option<u64>,
         key: K,
         value: V,
-        time_to_live: Option<Duration>,
+        coming: Coming,
     ) -> Result<Option<V>, Outdated> {
         let weigh = |weigher: &super::Weigher<K, V>| weigher(&key, &value).max(1);
+        let Coming {
+            watch,
+            time_to_live,
+            took,
+            is_refresh,
+        } = coming;
+        let (deadline, age) = self.lifetime.times(&key, &value, time_to_live, took, hash);
         let terms = Terms {
             weight: self.weigher.as_ref().map_or(1, weigh),
-            deadline: self.lifetime.deadline(&key, &value, time_to_live, hash),
+            deadline,
             now: self.lifetime.used_at(),
+            age,
+            is_use: !is_refresh,
         };
         let entry = Entry {
             hash,

@@ -1,46 +1,59 @@
 use std::future::Future;
 use std::hash::{BuildHasher, Hash};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use super::Inner;
+use super::place::Coming;
 use crate::flight::{Failure, Flight, Load, Outcome, Polling, Seat, Waiting, message};
 use crate::hash::short;
 
 /// A waiter's hold on a flight. Dropped early it leaves the flight, and takes the load with it if
 /// nobody else waits.
-pub(super) struct Ticket<K, V, S> {
+pub(crate) struct Ticket<K, V, S> {
     pub(super) inner: Arc<Inner<K, V, S>>,
     pub(super) flight: Arc<Flight<V>>,
-    pub(super) hash: u64,
+    pub(crate) hash: u64,
     /// The flight's watch.
-    pub(super) watch: u64,
+    pub(crate) watch: u64,
     pub(super) seat: Seat,
 }
 
 impl<K, V, S> Ticket<K, V, S> {
-    /// Takes the flight out of the shard, if it is still there: who comes now starts another.
-    fn unwatch(&self) {
-        let mut shard = self.inner.stripe(self.hash).write();
-        let watch = shard.watches.take(short(self.hash), self.watch);
-        drop(shard);
-        drop(watch);
+    /// Brings the load of a new flight.
+    pub(crate) fn begin(&self, load: Load<V>) {
+        self.flight.begin(load);
     }
 
-    fn settle(&self, outcome: &Outcome<V>) {
-        // A value took the watch as it went in.
-        if outcome.is_err() {
-            self.inner.loads.count_failed();
-            self.unwatch();
+    pub(crate) fn is_over(&self) -> bool {
+        self.flight.is_over()
+    }
+
+    /// Another hold on the same flight; while this one keeps it from being the last's.
+    pub(crate) fn again(&self) -> Self {
+        let shard = self.inner.stripe(self.hash).read();
+        self.flight.join();
+        drop(shard);
+        Self {
+            inner: Arc::clone(&self.inner),
+            flight: Arc::clone(&self.flight),
+            hash: self.hash,
+            watch: self.watch,
+            seat: Seat::default(),
         }
     }
+}
 
-    /// Brings the load of a new flight.
-    pub(super) fn begin(&self, load: Load<V>) {
-        self.flight.begin(load);
+impl<K: Eq, V, S> Ticket<K, V, S> {
+    fn settle(&self, outcome: &Outcome<V>) {
+        // A value took the watch as it went in.
+        if let Err(failure) = outcome {
+            self.inner.loads.count_failed();
+            self.inner.fail(self.hash, self.watch, failure);
+        }
     }
 }
 
@@ -51,11 +64,15 @@ where
     S: BuildHasher,
 {
     /// Loads by a call on this thread.
-    pub(super) fn call(self, key: K, load: impl FnOnce() -> Outcome<V>) -> Outcome<V> {
+    pub(super) fn call(
+        self,
+        key: K,
+        load: impl FnOnce() -> Result<(V, Coming), Failure>,
+    ) -> Outcome<V> {
         let polling = Polling::enter(self.flight.id());
         let called = catch_unwind(AssertUnwindSafe(|| {
-            let value = load()?;
-            self.inner.publish(self.hash, self.watch, key, &value);
+            let (value, coming) = load()?;
+            self.inner.publish(self.hash, key, &value, coming);
             Ok(value)
         }));
         drop(polling);
@@ -69,14 +86,13 @@ where
     }
 
     /// Waits by parking this thread.
-    pub(super) fn wait(self) -> Outcome<V> {
+    pub(crate) fn wait(&mut self) -> Outcome<V> {
         let Some(_waiting) = Waiting::enter(self.flight.id()) else {
             return Err(Failure::Reentrant);
         };
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
-        let mut ticket = pin!(self);
         loop {
-            match ticket.as_mut().poll(&mut Context::from_waker(&waker)) {
+            match Pin::new(&mut *self).poll(&mut Context::from_waker(&waker)) {
                 Poll::Ready(outcome) => return outcome,
                 Poll::Pending => thread::park(),
             }
@@ -86,7 +102,7 @@ where
 
 impl<K, V, S> Unpin for Ticket<K, V, S> {}
 
-impl<K, V: Clone, S> Future for Ticket<K, V, S> {
+impl<K: Eq, V: Clone, S> Future for Ticket<K, V, S> {
     type Output = Outcome<V>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<V>> {

@@ -9,7 +9,8 @@ use stanchion_core::Instant;
 use super::Policy;
 use super::sketch::Sketch;
 use crate::deadline::Deadline;
-use crate::shard::{Shard, Terms};
+use crate::refresh::Age;
+use crate::shard::{Columns, Shard, Terms};
 
 /// A policy over keys, as its paper would be written down for a reader. Queues have the newest last.
 trait Model {
@@ -46,7 +47,12 @@ fn hash(key: u32) -> u32 {
 
 /// Plays `steps` to both and compares who leaves.
 fn agree(policy: Policy, mut model: impl Model, capacity: usize, steps: &[Step]) {
-    let mut shard = Shard::<u32, ()>::new(policy, capacity, false, false);
+    let columns = Columns {
+        weights: false,
+        used_at: false,
+        ages: false,
+    };
+    let mut shard = Shard::<u32, ()>::new(policy, capacity, columns);
     let mut window = 20;
     let now = Instant::ZERO;
     for step in steps {
@@ -70,6 +76,8 @@ fn agree(policy: Policy, mut model: impl Model, capacity: usize, steps: &[Step])
                         model.make_room();
                     }
                     let terms = Terms {
+                        age: Age::default(),
+                        is_use: true,
                         weight: 1,
                         deadline: Deadline::NEVER,
                         now,
