@@ -1,15 +1,11 @@
 //! The breaker as a tower layer.
 
 mod answer;
-#[cfg(feature = "http")]
-mod body;
 mod fallback;
 mod future;
 mod guard;
-mod judge;
 mod service;
 
-use std::fmt;
 use std::time::Duration;
 
 use stanchion_core::KeyExtractor;
@@ -18,13 +14,14 @@ use tower_layer::Layer;
 use crate::{Breaker, KeyedBreaker};
 
 pub use answer::{Answer, BoxError, Fail, Fallback, RespondWith};
-#[cfg(feature = "http")]
-pub use body::{AtEnd, JudgedBody};
 pub use fallback::FallbackFuture;
 pub use future::ResponseFuture;
-pub use guard::{Guard, Keyed, Record};
-pub use judge::{ByResult, Classified, Judge, RetryAfter};
+pub use guard::{Guard, Keyed};
 pub use service::{BreakerService, Isolate, Propagate};
+use stanchion_judge::Closure;
+#[cfg(feature = "http")]
+pub use stanchion_judge::{AtEnd, JudgedBody};
+pub use stanchion_judge::{ByResult, Call, Classified, Judge, RetryAfter};
 
 /// Puts a breaker in front of a service.
 ///
@@ -237,20 +234,5 @@ where
             self.answer.clone(),
             self.readiness.clone(),
         )
-    }
-}
-
-/// Shows a closure by its type's name.
-struct Closure<T>(std::marker::PhantomData<T>);
-
-impl<T> Closure<T> {
-    fn of(_closure: &T) -> Self {
-        Self(std::marker::PhantomData)
-    }
-}
-
-impl<T> fmt::Debug for Closure<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(std::any::type_name::<T>())
     }
 }

@@ -31,8 +31,8 @@ pub use event::{Event, Transition};
 pub use keyed::{KeyedBreaker, KeyedSnapshot};
 #[cfg(feature = "tower")]
 pub use layer::{
-    Answer, BoxError, BreakerLayer, BreakerService, ByResult, Classified, Fail, Fallback,
-    FallbackFuture, Guard, Isolate, Judge, Keyed, Propagate, Record, RespondWith, ResponseFuture,
+    Answer, BoxError, BreakerLayer, BreakerService, ByResult, Call, Classified, Fail, Fallback,
+    FallbackFuture, Guard, Isolate, Judge, Keyed, Propagate, RespondWith, ResponseFuture,
     RetryAfter,
 };
 #[cfg(feature = "http")]

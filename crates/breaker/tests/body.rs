@@ -2,61 +2,20 @@
 #![cfg(feature = "http")]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::num::NonZeroU32;
-use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Response};
-use http_body::{Body, Frame};
+use http::Response;
+use http_body::Body;
 use stanchion_breaker::{
     Breaker, BreakerLayer, CancelPolicy, Config, HalfOpen, OpenTime, Ratio, Rejected, SlowCalls,
     State, Window,
 };
 use stanchion_core::{Classify, Clock, End, Outcome, Verdict};
+use testkit::{Part, Parts};
 use tower::{Layer, ServiceExt, service_fn};
-
-/// One step of a body.
-#[derive(Clone, Debug)]
-enum Part {
-    Data,
-    Status(&'static str),
-    Break,
-    Hang,
-}
-
-/// A body that goes through its parts; it knows its end as soon as nothing is left, like one with
-/// a length, unless it ends in trailers.
-#[derive(Debug)]
-struct Parts(VecDeque<Part>);
-
-impl Body for Parts {
-    type Data = &'static [u8];
-    type Error = std::io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<&'static [u8]>, std::io::Error>>> {
-        Poll::Ready(match self.0.pop_front() {
-            None => None,
-            Some(Part::Data) => Some(Ok(Frame::data(b"data"))),
-            Some(Part::Status(status)) => {
-                let mut trailers = HeaderMap::new();
-                trailers.insert("grpc-status", HeaderValue::from_static(status));
-                Some(Ok(Frame::trailers(trailers)))
-            }
-            Some(Part::Break) => Some(Err(std::io::Error::other("cut off"))),
-            Some(Part::Hang) => return Poll::Pending,
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
-    }
-}
 
 struct GrpcStatus;
 
@@ -92,9 +51,9 @@ fn config() -> Config {
 
 /// Calls once through `breaker`, and reads so much of the body that comes as it gives at once.
 async fn read(breaker: &Breaker, parts: &[Part]) -> (usize, impl Body + use<>) {
-    let parts: VecDeque<Part> = parts.to_vec().into();
+    let parts = Parts::new(parts);
     let inner = service_fn(move |()| {
-        let response = Response::new(Parts(parts.clone()));
+        let response = Response::new(parts.clone());
         async { Ok::<_, Infallible>(response) }
     });
     let layer = BreakerLayer::new(breaker.clone()).classify_body(GrpcStatus);
@@ -219,7 +178,7 @@ async fn what_was_asked_for_in_the_head_is_heeded_at_the_end() {
     let open_time = OpenTime::default().with_retry_after(minute).unwrap();
     let breaker = Breaker::new(config().with_open_time(open_time)).with_clock(Clock::manual().0);
     let inner =
-        service_fn(|()| async { Ok::<_, Infallible>(Response::new(Parts([Part::Break].into()))) });
+        service_fn(|()| async { Ok::<_, Infallible>(Response::new(Parts::new(&[Part::Break]))) });
     let layer = BreakerLayer::new(breaker.clone())
         .classify_body(GrpcStatus)
         .retry_after(move |_: Result<&Response<Parts>, &Infallible>| Some(minute));
@@ -241,11 +200,10 @@ async fn what_was_asked_for_in_the_head_is_heeded_at_the_end() {
 async fn answers_to_refusals_have_the_same_kind_of_body() {
     let breaker = Breaker::new(config());
     breaker.force_open();
-    let inner =
-        service_fn(|()| async { Ok::<_, Infallible>(Response::new(Parts(VecDeque::new()))) });
+    let inner = service_fn(|()| async { Ok::<_, Infallible>(Response::new(Parts::default())) });
     let layer = BreakerLayer::new(breaker.clone())
         .classify_body(GrpcStatus)
-        .respond_with(|_: &Rejected, ()| Response::new(Parts([Part::Break].into())));
+        .respond_with(|_: &Rejected, ()| Response::new(Parts::new(&[Part::Break])));
     let response = layer.layer(inner).oneshot(()).await.unwrap();
     let mut body = Box::pin(response.into_body());
     let mut cx = Context::from_waker(Waker::noop());

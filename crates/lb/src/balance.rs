@@ -1,11 +1,9 @@
 //! The balancer as a tower service.
 
 mod answer;
-#[cfg(feature = "http")]
-mod body;
+mod call;
 pub(crate) mod connect;
 mod future;
-pub(crate) mod judge;
 mod patience;
 mod route;
 mod waiting;
@@ -17,18 +15,19 @@ use std::time::Duration;
 use stanchion_core::KeyExtractor;
 use tower_service::Service;
 
-use crate::Balancer;
 #[cfg(feature = "http")]
 use crate::affinity::{BySession, Telling};
+use crate::{Balancer, Picked};
 
 pub use answer::{Answer, BoxError, Fail, Rejected, RespondWith};
-#[cfg(feature = "http")]
-pub use body::{AtEnd, JudgedBody};
 pub use connect::{Backend, Connect, Connecting, FromBackend};
 pub use future::ResponseFuture;
-pub use judge::{ByResult, Classified, Judge, RetryAfter};
 pub use patience::Patience;
 pub use route::{Anywhere, ByAffinity, ByHash, Route};
+use stanchion_judge::Closure;
+#[cfg(feature = "http")]
+pub use stanchion_judge::{AtEnd, JudgedBody};
+pub use stanchion_judge::{ByResult, Classified, Judge, RetryAfter};
 use waiting::Places;
 
 /// Sends each request to the endpoint that a [`Balancer`] picks for it; clones share the balancer.
@@ -304,10 +303,10 @@ impl<A, C, R, J, W, Req> Service<Req> for Balance<A, C, R, J, W>
 where
     C: Connect<A, Service: Service<Req>> + Clone,
     R: Route<Req> + Clone,
-    J: Judge<Response<C, A, Req>, Error<C, A, Req>> + Clone,
+    J: Judge<Picked<A>, Response<C, A, Req>, Error<C, A, Req>> + Clone,
     W: Answer<Req, Response<C, A, Req>, Error<C, A, Req>> + Clone,
 {
-    type Response = J::Response<A>;
+    type Response = J::Response;
     type Error = W::Error;
     type Future = ResponseFuture<A, C, R, J, W, Req>;
 
@@ -376,20 +375,5 @@ where
             .field("patience", &self.patience)
             .field("waiting", &self.waiting())
             .finish()
-    }
-}
-
-/// Shows a closure by its type's name.
-struct Closure<T>(std::marker::PhantomData<T>);
-
-impl<T> Closure<T> {
-    fn of(_closure: &T) -> Self {
-        Self(std::marker::PhantomData)
-    }
-}
-
-impl<T> fmt::Debug for Closure<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(std::any::type_name::<T>())
     }
 }

@@ -75,10 +75,10 @@ impl<S, Req, G, J, A> Future for ResponseFuture<S, Req, G, J, A>
 where
     S: Service<Req>,
     G: Guard<Req>,
-    J: Judge<S::Response, S::Error>,
+    J: Judge<G::Permit, S::Response, S::Error>,
     A: Answer<G::Rejected, Req, S::Response, S::Error>,
 {
-    type Output = Result<J::Response<G::Permit>, A::Error>;
+    type Output = Result<J::Response, A::Error>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -100,7 +100,13 @@ where
             }
         };
         let (permit, judge) = this.call.take().expect("polled after completion");
-        Poll::Ready(judge.judge(permit, None, result).map_err(A::error))
+        Poll::Ready(match result {
+            Ok(response) => Ok(judge.judge(permit, None, response)),
+            Err(error) => {
+                judge.fail(permit, None, &error);
+                Err(A::error(error))
+            }
+        })
     }
 }
 

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stanchion_core::{KeyExtractor, Outcome};
+use stanchion_judge::{Call, Closure};
 
-use super::Closure;
 use crate::{Breaker, KeyedBreaker, OwnedPermit, Rejected, Throttle, ThrottlePermit, Throttled};
 
 /// What a layer asks whether a request may pass: a [`Breaker`], a [`Keyed`] one, or a
 /// [`Throttle`]. Sealed.
 pub trait Guard<Req>: private::Sealed {
     /// What a request that passes holds until its outcome is known.
-    type Permit: Record;
+    type Permit: Call;
     /// The refusal.
     type Rejected: Error + Copy + Send + Sync + 'static;
 
@@ -26,22 +26,11 @@ pub trait Guard<Req>: private::Sealed {
     fn admit(&self, request: &Req) -> Result<Self::Permit, Self::Rejected>;
 }
 
-/// A permit that comes back with an outcome. Sealed.
-pub trait Record: private::Sealed {
-    /// Takes in that only the outcome is out.
-    fn answered(&mut self);
-
-    /// Takes in the outcome, and how long the dependency asked to be left alone.
-    fn record(self, outcome: Outcome, retry_after: Option<Duration>);
-}
-
 pub(crate) mod private {
     #[expect(unnameable_types, reason = "what seals a trait cannot be named")]
     pub trait Sealed {}
     impl Sealed for super::Breaker {}
-    impl Sealed for super::OwnedPermit {}
     impl Sealed for super::Throttle {}
-    impl Sealed for super::ThrottlePermit {}
     impl<E, K: ?Sized + ToOwned> Sealed for super::Keyed<E, K> {}
 }
 
@@ -55,7 +44,10 @@ impl<Req> Guard<Req> for Breaker {
     }
 }
 
-impl Record for OwnedPermit {
+impl Call for OwnedPermit {
+    /// What is known opens the breaker, or lets the next trial begin, at once.
+    const LASTS_TO_THE_END: bool = false;
+
     fn answered(&mut self) {
         Self::answered(self);
     }
@@ -79,8 +71,8 @@ impl<Req> Guard<Req> for Throttle {
     }
 }
 
-impl Record for ThrottlePermit {
-    fn answered(&mut self) {}
+impl Call for ThrottlePermit {
+    const LASTS_TO_THE_END: bool = false;
 
     #[inline]
     fn record(self, outcome: Outcome, _retry_after: Option<Duration>) {

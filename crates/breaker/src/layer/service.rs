@@ -70,10 +70,10 @@ impl<S, G, J, A, Req> Service<Req> for BreakerService<S, G, J, A, Isolate>
 where
     S: Service<Req> + Clone,
     G: Guard<Req>,
-    J: Judge<S::Response, S::Error> + Clone,
+    J: Judge<G::Permit, S::Response, S::Error> + Clone,
     A: Answer<G::Rejected, Req, S::Response, S::Error>,
 {
-    type Response = J::Response<G::Permit>;
+    type Response = J::Response;
     type Error = A::Error;
     type Future = ResponseFuture<S, Req, G, J, A>;
 
@@ -101,10 +101,10 @@ impl<S, G, J, A, Req> Service<Req> for BreakerService<S, G, J, A, Propagate>
 where
     S: Service<Req>,
     G: Guard<Req>,
-    J: Judge<S::Response, S::Error> + Clone,
+    J: Judge<G::Permit, S::Response, S::Error> + Clone,
     A: Answer<G::Rejected, Req, S::Response, S::Error>,
 {
-    type Response = J::Response<G::Permit>;
+    type Response = J::Response;
     type Error = A::Error;
     type Future = ResponseFuture<S, Req, G, J, A>;
 

@@ -7,7 +7,6 @@ use http::{Request, Response};
 use stanchion_core::KeyExtractor;
 
 use super::Session;
-use crate::balance::judge::private::Sealed;
 use crate::{Judge, Picked};
 
 /// Finds the [`Session`] among a request's extensions.
@@ -37,29 +36,27 @@ impl<J> Telling<J> {
     }
 }
 
-impl<J> Sealed for Telling<J> {}
-
-impl<J, B, Err> Judge<Response<B>, Err> for Telling<J>
+impl<J, A, B, Err> Judge<Picked<A>, Response<B>, Err> for Telling<J>
 where
-    J: Judge<Response<B>, Err>,
+    J: Judge<Picked<A>, Response<B>, Err>,
 {
-    type Response<A> = J::Response<A>;
+    type Response = J::Response;
 
-    fn judge<A>(
+    fn judge(
         &self,
         picked: Picked<A>,
-        retry_after: Duration,
+        retry_after: Option<Duration>,
         mut response: Response<B>,
-    ) -> J::Response<A> {
+    ) -> J::Response {
         response.extensions_mut().insert(picked.id().clone());
         self.judge.judge(picked, retry_after, response)
     }
 
-    fn fail<A>(&self, picked: Picked<A>, retry_after: Duration, error: &Err) {
+    fn fail(&self, picked: Picked<A>, retry_after: Option<Duration>, error: &Err) {
         self.judge.fail(picked, retry_after, error);
     }
 
-    fn pass<A>(response: Response<B>) -> J::Response<A> {
+    fn pass(response: Response<B>) -> J::Response {
         J::pass(response)
     }
 }

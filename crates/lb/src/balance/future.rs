@@ -2,7 +2,6 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -100,10 +99,10 @@ impl<A, C, R, J, W, Req> Future for ResponseFuture<A, C, R, J, W, Req>
 where
     C: Connect<A, Service: Service<Req>>,
     R: Route<Req>,
-    J: Judge<Response<C, A, Req>, Error<C, A, Req>> + Clone,
+    J: Judge<Picked<A>, Response<C, A, Req>, Error<C, A, Req>> + Clone,
     W: Answer<Req, Response<C, A, Req>, Error<C, A, Req>>,
 {
-    type Output = Result<J::Response<A>, W::Error>;
+    type Output = Result<J::Response, W::Error>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -114,9 +113,9 @@ where
                     let result = ready!(future.poll(cx));
                     let (picked, judge) = call.take().expect("polled after completion");
                     return Poll::Ready(match result {
-                        Ok(response) => Ok(judge.judge(picked, Duration::ZERO, response)),
+                        Ok(response) => Ok(judge.judge(picked, None, response)),
                         Err(error) => {
-                            judge.fail(picked, Duration::ZERO, &error);
+                            judge.fail(picked, None, &error);
                             Err(W::error(error))
                         }
                     });

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use stanchion_core::{Outcome, Sleep};
@@ -80,7 +79,7 @@ where
     ) -> Poll<Waited<A, <C::Service as Service<Req>>::Future, Response<C, A, Req>, W::Error>>
     where
         R: Route<Req>,
-        J: Judge<Response<C, A, Req>, Error<C, A, Req>>,
+        J: Judge<Picked<A>, Response<C, A, Req>, Error<C, A, Req>>,
         W: Answer<Req, Response<C, A, Req>, Error<C, A, Req>>,
     {
         let mut this = self.project();
@@ -125,7 +124,7 @@ where
             let picked = this.picked.take().expect("an endpoint is given up once");
             this.tried.push(picked.id().clone());
             match &gave_up {
-                Some(error) => this.balance.judge.fail(picked, Duration::ZERO, error),
+                Some(error) => this.balance.judge.fail(picked, None, error),
                 // It may be busy; it did not fail.
                 None => picked.record(Outcome::Overload),
             }

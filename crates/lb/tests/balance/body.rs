@@ -1,56 +1,16 @@
 //! Calls that last until their body is over.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Response};
-use http_body::{Body, Frame};
+use http::Response;
+use http_body::Body;
 use stanchion_core::{Classify, Clock, End, Outcome, Verdict};
 use stanchion_lb::policy::PeakEwma;
 use stanchion_lb::{Backend, Balance, Balancer, Endpoint};
+use testkit::{Part, Parts};
 use tower::{ServiceExt, service_fn};
-
-/// One step of a body.
-#[derive(Clone, Debug)]
-enum Part {
-    Data,
-    Status(&'static str),
-    Break,
-    Hang,
-}
-
-/// A body that goes through its parts; it knows its end as soon as nothing is left.
-#[derive(Debug)]
-struct Parts(VecDeque<Part>);
-
-impl Body for Parts {
-    type Data = &'static [u8];
-    type Error = std::io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<&'static [u8]>, std::io::Error>>> {
-        Poll::Ready(match self.0.pop_front() {
-            None => None,
-            Some(Part::Data) => Some(Ok(Frame::data(b"data"))),
-            Some(Part::Status(status)) => {
-                let mut trailers = HeaderMap::new();
-                trailers.insert("grpc-status", HeaderValue::from_static(status));
-                Some(Ok(Frame::trailers(trailers)))
-            }
-            Some(Part::Break) => Some(Err(std::io::Error::other("cut off"))),
-            Some(Part::Hang) => return Poll::Pending,
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
-    }
-}
 
 /// Leaves all but server errors to the end.
 struct GrpcStatus;
@@ -86,10 +46,10 @@ enum Call {
 
 /// Calls once for a body of these parts, with that status; reads what comes of it at once.
 async fn call(parts: &[Part], status: u16, drop_body: bool) -> Call {
-    let parts: VecDeque<Part> = parts.to_vec().into();
+    let parts = Parts::new(parts);
     let inner = service_fn(move |()| {
         let response = Response::builder().status(status);
-        let response = response.body(Parts(parts.clone()));
+        let response = response.body(parts.clone());
         async { Ok::<_, Infallible>(response.unwrap()) }
     });
     let (clock, time) = Clock::manual();
