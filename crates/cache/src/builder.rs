@@ -137,6 +137,13 @@ impl<K, V, S> CacheBuilder<K, V, S> {
         self
     }
 
+    /// Sets how many keys one load of many gets at most; what is more is loaded in the next. By default
+    /// 1000, at least 1.
+    pub const fn with_batch_max(mut self, keys: usize) -> Self {
+        self.loads.batch_max = keys;
+        self
+    }
+
     /// Keeps errors of loads for as long as `time` says of each, `None` being not at all: who asks
     /// meanwhile gets the error at once, unless the key is inserted, removed or invalidated before.
     /// Errors of other types, panics and time-outs are not kept, nor is an error while there is a
@@ -222,6 +229,9 @@ impl<K, V, S> CacheBuilder<K, V, S> {
             && !(shards.is_power_of_two() && shards <= SHARDS_MAX)
         {
             return Err(InvalidCache::Shards { shards });
+        }
+        if self.loads.batch_max == 0 {
+            return Err(InvalidCache::BatchMax);
         }
         if self.absence.is_some_and(|(_, time)| time.is_zero()) {
             return Err(InvalidCache::AbsenceTime);

@@ -1,6 +1,7 @@
 //! The handle: one budget, and shards behind locks.
 
 mod aged;
+mod bulk;
 mod compute;
 mod load;
 mod place;
@@ -28,6 +29,7 @@ use crate::stripe::Stripe;
 use crate::{CacheBuilder, Cause, Iter, Removed, Snapshot};
 
 pub(crate) use aged::Looked;
+pub(crate) use bulk::{BulkLoader, bulk_loader, unique};
 pub(crate) use load::{Joined, Keep, LoadRules, typed};
 pub(crate) use ticket::Ticket;
 

@@ -32,6 +32,8 @@ pub enum InvalidCache {
     RefreshWithoutTime,
     /// A time for stale values, where entries have none after which they would be stale.
     StaleWithoutTime,
+    /// No key at all in a load of many.
+    BatchMax,
     /// No refresh at all may run.
     RefreshesMax,
     /// Waits between refreshes that fail, the first of which is 0 or longer than the longest.
@@ -78,6 +80,7 @@ impl fmt::Display for InvalidCache {
                 f,
                 "stale_while_refreshing and stale_if_error need time_to_live or expire_after"
             ),
+            Self::BatchMax => write!(f, "batch_max is 0, and must be at least 1"),
             Self::RefreshesMax => write!(f, "refreshes_max is 0, and must be at least 1"),
             Self::RetryWaits { first, longest } => write!(
                 f,

@@ -7,6 +7,7 @@ mod queue;
 mod sweep;
 
 use std::borrow::Borrow;
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
@@ -17,8 +18,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ahash::RandomState;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 
-use crate::cache::{Joined, Looked, Ticket, typed};
+use crate::cache::{BulkLoader, Joined, Looked, Ticket, typed, unique};
 use crate::flight::Outcome;
 use crate::refresh::Age;
 use crate::{Cache, LoadError};
@@ -69,10 +72,14 @@ pub struct Loading<K, V, E = Infallible, S = RandomState> {
 
 type Loader<K, V> = dyn Fn(K) -> Pin<Box<dyn Future<Output = Outcome<V>> + Send>> + Send + Sync;
 
+/// How many keys are loaded one by one at once, where they are asked for together.
+const LOADS_AT_ONCE: usize = 16;
+
 /// What callers and the refresher share.
 struct Parts<K, V, S> {
     cache: Cache<K, V, S>,
     loader: Arc<Loader<K, V>>,
+    bulk_loader: Option<Arc<BulkLoader<K, V>>>,
     queue: Arc<Queue<K, V, S>>,
     /// Whether a load that nobody waits for any more is finished.
     finishes: bool,
@@ -113,9 +120,18 @@ where
         K: Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
-        if let Some(value) = self.look(key) {
-            return Ok(value);
+        match self.look(key) {
+            Some(value) => Ok(value),
+            None => self.load(key).await,
         }
+    }
+
+    /// The value of `key`, which is loaded unless it came meanwhile.
+    async fn load<Q>(&self, key: &Q) -> Result<V, LoadError<E>>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+    {
         loop {
             let held = match self.join(key) {
                 Ok(held) => held,
@@ -158,6 +174,58 @@ where
                 None => self.parts.cache.forget(hash, watch),
             }
         }
+    }
+
+    /// The values of `keys`, with no result for those that a load of many did not bring.
+    ///
+    /// Each key is served, refreshed or loaded as by [`get_or_load`](Self::get_or_load). What is to be
+    /// loaded is loaded together if the cache has a
+    /// [bulk loader](LoadingBuilder::with_bulk_loader); else one by one, up to 16 at once.
+    ///
+    /// # Errors
+    ///
+    /// The [`LoadError`] of each key whose load failed and that has no value to be served instead.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`get_or_load`](Self::get_or_load), for each key.
+    pub async fn get_or_load_all(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> HashMap<K, Result<V, LoadError<E>>> {
+        let mut results = HashMap::new();
+        let mut missing = Vec::new();
+        for key in unique(keys) {
+            match self.look(&key) {
+                Some(value) => drop(results.insert(key, Ok(value))),
+                None => missing.push(key),
+            }
+        }
+        if let Some(load) = &self.parts.bulk_loader {
+            let join = |key: &K| self.parts.cache.join_aged(key);
+            let mut loaded = self.parts.cache.load_all(missing, join, load).await;
+            for (key, result) in &mut loaded {
+                if result.is_err()
+                    && let Some(value) = self.parts.cache.excuse(key)
+                {
+                    *result = Ok(value);
+                }
+            }
+            results.extend(loaded);
+            return results;
+        }
+        let load = |key: K| async move {
+            let loaded = self.load(&key).await;
+            (key, loaded)
+        };
+        let mut missing = missing.into_iter();
+        let mut loads: FuturesUnordered<_> =
+            missing.by_ref().take(LOADS_AT_ONCE).map(load).collect();
+        while let Some((key, loaded)) = loads.next().await {
+            results.insert(key, loaded);
+            loads.extend(missing.next().map(load));
+        }
+        results
     }
 
     /// Has `key` loaded anew in the background, whatever its age and whether or not it is there; and

@@ -18,7 +18,7 @@ pub struct Snapshot {
     pub misses: u64,
     /// The window of the adaptive policy, in per cent of the entries.
     pub window_percent: u8,
-    /// Loads that brought a value.
+    /// Loads that brought a value; one of many keys counts once.
     pub loads: u64,
     /// Loads that did not: they failed, panicked or took too long. One that was given up counts
     /// nowhere.

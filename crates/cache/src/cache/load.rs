@@ -221,7 +221,7 @@ where
         }))
     }
 
-    fn join<Q>(&self, key: &Q) -> Joined<K, V, S>
+    pub(super) fn join<Q>(&self, key: &Q) -> Joined<K, V, S>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
@@ -357,7 +357,7 @@ impl<K, V, S> From<Option<Ticket<K, V, S>>> for Joined<K, V, S> {
 impl<K, V, S> Inner<K, V, S> {
     /// Waits for a load as long as it may take.
     #[cfg(feature = "tokio")]
-    async fn timed<F: Future>(&self, load: F) -> Result<F::Output, Failure> {
+    pub(super) async fn timed<F: Future>(&self, load: F) -> Result<F::Output, Failure> {
         let Some(timeout) = self.loads.rules.timeout else {
             return Ok(load.await);
         };
@@ -372,7 +372,7 @@ impl<K, V, S> Inner<K, V, S> {
 
     /// Waits for a load as long as it takes.
     #[cfg(not(feature = "tokio"))]
-    async fn timed<F: Future>(&self, load: F) -> Result<F::Output, Failure> {
+    pub(super) async fn timed<F: Future>(&self, load: F) -> Result<F::Output, Failure> {
         Ok(load.await)
     }
 }
@@ -453,13 +453,29 @@ pub(crate) enum Keep {
 pub(crate) type ErrorTime = Arc<dyn Fn(&(dyn Any + Send + Sync)) -> Option<Duration> + Send + Sync>;
 
 /// How a cache loads.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct LoadRules {
     /// The time that a load may take.
     #[cfg(feature = "tokio")]
     pub(crate) timeout: Option<Duration>,
     pub(crate) is_each_alone: bool,
+    pub(crate) batch_max: usize,
     pub(crate) error_time: Option<ErrorTime>,
+}
+
+/// How many keys are loaded at once, if nothing else is said.
+const BATCH_MAX: usize = 1000;
+
+impl Default for LoadRules {
+    fn default() -> Self {
+        Self {
+            #[cfg(feature = "tokio")]
+            timeout: None,
+            is_each_alone: false,
+            batch_max: BATCH_MAX,
+            error_time: None,
+        }
+    }
 }
 
 /// How loads are done, and how many were. Relaxed: each counter is exact, and none tells of another.
@@ -483,6 +499,10 @@ impl Loads {
         }
     }
 
+    pub(super) fn batch_max(&self) -> usize {
+        self.rules.batch_max
+    }
+
     fn are_shared(&self) -> bool {
         !self.rules.is_each_alone
     }
@@ -495,7 +515,7 @@ impl Loads {
         }
     }
 
-    fn count(&self, took: Duration) {
+    pub(super) fn count(&self, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.done.fetch_add(1, Ordering::Relaxed);
         self.nanos.fetch_add(nanos, Ordering::Relaxed);

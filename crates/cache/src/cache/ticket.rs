@@ -51,7 +51,9 @@ impl<K: Eq, V, S> Ticket<K, V, S> {
     fn settle(&self, outcome: &Outcome<V>) {
         // A value took the watch as it went in.
         if let Err(failure) = outcome {
-            self.inner.loads.count_failed();
+            if !matches!(failure, Failure::Absent) {
+                self.inner.loads.count_failed();
+            }
             self.inner.fail(self.hash, self.watch, failure);
         }
     }

@@ -56,6 +56,8 @@ pub(crate) enum Failure {
     Failed(Arc<dyn Any + Send + Sync>),
     Panicked(Arc<str>),
     Reentrant,
+    /// The load of many keys did not bring this one: who asked for it alone loads it alone.
+    Absent,
     #[cfg(feature = "tokio")]
     TimedOut,
 }
@@ -71,6 +73,7 @@ impl Failure {
             Self::Failed(error) => error.downcast().ok().map(LoadError::Failed),
             Self::Panicked(message) => Some(LoadError::Panicked(message)),
             Self::Reentrant => Some(LoadError::Reentrant),
+            Self::Absent => None,
             #[cfg(feature = "tokio")]
             Self::TimedOut => Some(LoadError::TimedOut),
         }

@@ -13,6 +13,7 @@ use stanchion_backoff::Backoff;
 #[cfg(feature = "tokio")]
 use super::sweep::Sweep;
 use super::{Loader, Loading, Open, Parts, Queue, Refresher};
+use crate::cache::{BulkLoader, bulk_loader};
 use crate::flight::Failure;
 use crate::lifetime::Aging;
 use crate::refresh::Rules;
@@ -23,6 +24,7 @@ use crate::{CacheBuilder, InvalidCache, Refresh};
 pub struct LoadingBuilder<K, V, E, S = RandomState> {
     cache: CacheBuilder<K, V, S>,
     loader: Arc<Loader<K, V>>,
+    bulk_loader: Option<Arc<BulkLoader<K, V>>>,
     refresh: Refresh,
     stale_while_refreshing: Duration,
     stale_if_error: Duration,
@@ -53,6 +55,7 @@ impl<K, V, S> CacheBuilder<K, V, S> {
                 let load = loader(key);
                 Box::pin(async move { load.await.map_err(Failure::of) })
             }),
+            bulk_loader: None,
             refresh: Refresh::default(),
             stale_while_refreshing: Duration::ZERO,
             stale_if_error: Duration::ZERO,
@@ -145,6 +148,20 @@ where
     V: Clone + Send + Sync + 'static,
     S: BuildHasher + Send + Sync + 'static,
 {
+    /// Loads keys that are asked for together by one call of `load`, which may bring fewer than it gets.
+    /// It gets those that nobody is loading, up to [`CacheBuilder::with_batch_max`] at a time. Refreshes
+    /// and keys that are asked for alone go to the other loader. By default all do.
+    pub fn with_bulk_loader<F, Fut, B>(mut self, load: F) -> Self
+    where
+        F: Fn(Vec<K>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<B, E>> + Send + 'static,
+        B: IntoIterator<Item = (K, V)>,
+        E: Send + Sync + 'static,
+    {
+        self.bulk_loader = Some(bulk_loader(load));
+        self
+    }
+
     /// Builds the cache, and the future that refreshes it.
     ///
     /// # Errors
@@ -167,6 +184,7 @@ where
                 random: AtomicU64::new(seed),
             })),
             loader: self.loader,
+            bulk_loader: self.bulk_loader,
             queue: Arc::new(Queue::new(self.refreshes_max)),
             finishes: self.finishes,
         });
