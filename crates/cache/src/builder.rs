@@ -8,7 +8,7 @@ use std::time::Duration;
 use ahash::RandomState;
 use stanchion_core::{Clock, Observe};
 
-use crate::cache::{Cache, LoadRules, Observer, Parts, Weigher};
+use crate::cache::{Cache, LoadRules, Observer, Parts, Tagger, Weigher};
 use crate::hash::SHARDS_MAX;
 use crate::lifetime::{Absence, Aging, ExpireAfter, Lifetime};
 use crate::{InvalidCache, Policy, Removed};
@@ -23,6 +23,7 @@ pub struct CacheBuilder<K, V, S = RandomState> {
     pub(crate) hasher: S,
     pub(crate) shards: Option<usize>,
     pub(crate) weigher: Option<Weigher<K, V>>,
+    tagger: Option<Tagger<K, V>>,
     pub(crate) observer: Option<Observer<K, V>>,
     clock: Clock,
     time_to_live: Option<Duration>,
@@ -47,6 +48,7 @@ impl<K, V> CacheBuilder<K, V> {
             hasher: RandomState::new(),
             shards: None,
             weigher: None,
+            tagger: None,
             observer: None,
             clock: Clock::system(),
             time_to_live: None,
@@ -70,6 +72,33 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     /// 1, and the capacity is a number of entries; so it is with an entry that weighs 0.
     pub fn with_weigher(mut self, weigher: impl Fn(&K, &V) -> u32 + Send + Sync + 'static) -> Self {
         self.weigher = Some(Arc::new(weigher));
+        self
+    }
+
+    /// Gives each entry tags, asked when it is inserted, before any lock is taken: names by which it is
+    /// taken out with others ([`Cache::invalidate_tag`]). Up to 16 in all for an entry; one with more is
+    /// refused. They count in no weight. By default none.
+    ///
+    /// ```
+    /// use stanchion_cache::Cache;
+    ///
+    /// let pages: Cache<String, Vec<u32>> = Cache::builder(1000)
+    ///     .with_tagger(|_: &String, products: &Vec<u32>| {
+    ///         products.iter().map(|id| format!("product:{id}")).collect::<Vec<_>>()
+    ///     })
+    ///     .build()?;
+    /// pages.insert("/shoes".to_owned(), vec![7, 8]);
+    /// assert_eq!(pages.invalidate_tag("product:8"), 1);
+    /// # Ok::<(), stanchion_cache::InvalidCache>(())
+    /// ```
+    pub fn with_tagger<I>(mut self, tagger: impl Fn(&K, &V) -> I + Send + Sync + 'static) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<Arc<str>>,
+    {
+        self.tagger = Some(Arc::new(move |key, value| {
+            tagger(key, value).into_iter().map(Into::into).collect()
+        }));
         self
     }
 
@@ -187,6 +216,7 @@ impl<K, V, S> CacheBuilder<K, V, S> {
             hasher,
             shards: self.shards,
             weigher: self.weigher,
+            tagger: self.tagger,
             observer: self.observer,
             clock: self.clock,
             time_to_live: self.time_to_live,
@@ -270,6 +300,7 @@ impl<K, V, S> CacheBuilder<K, V, S> {
             lifetime,
             loads: self.loads,
             weigher: self.weigher,
+            tagger: self.tagger,
             observer: self.observer,
         };
         Cache::from_parts(parts)
@@ -302,6 +333,7 @@ impl<K, V, S: Clone> Clone for CacheBuilder<K, V, S> {
             hasher: self.hasher.clone(),
             shards: self.shards,
             weigher: self.weigher.clone(),
+            tagger: self.tagger.clone(),
             observer: self.observer.clone(),
             clock: self.clock.clone(),
             time_to_live: self.time_to_live,

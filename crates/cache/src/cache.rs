@@ -6,6 +6,7 @@ mod compute;
 mod load;
 mod place;
 mod sample;
+mod tagged;
 mod ticket;
 
 use std::borrow::Borrow;
@@ -26,6 +27,7 @@ use crate::policy::{Policy, Tuner};
 use crate::removed::Leaving;
 use crate::shard::{Columns, Shard, Taken};
 use crate::stripe::Stripe;
+use crate::tags::Names;
 use crate::{CacheBuilder, Cause, Iter, Removed, Snapshot};
 
 pub(crate) use aged::Looked;
@@ -34,6 +36,7 @@ pub(crate) use load::{Joined, Keep, LoadRules, typed};
 pub(crate) use ticket::Ticket;
 
 pub(crate) type Weigher<K, V> = Arc<dyn Fn(&K, &V) -> u32 + Send + Sync>;
+pub(crate) type Tagger<K, V> = Arc<dyn Fn(&K, &V) -> Names + Send + Sync>;
 pub(crate) type Observer<K, V> = Arc<dyn Observe<Removed<K, V>> + Send + Sync>;
 
 /// A concurrent map that never holds more than its capacity, and lets go of what will be missed
@@ -73,6 +76,7 @@ struct Inner<K, V, S> {
     budget: Budget,
     lifetime: Lifetime<K, V>,
     weigher: Option<Weigher<K, V>>,
+    tagger: Option<Tagger<K, V>>,
     observer: Option<Observer<K, V>>,
     loads: load::Loads,
     orders_at_hits: bool,
@@ -97,6 +101,7 @@ pub(crate) struct Parts<K, V, S> {
     pub(crate) lifetime: Lifetime<K, V>,
     pub(crate) loads: LoadRules,
     pub(crate) weigher: Option<Weigher<K, V>>,
+    pub(crate) tagger: Option<Tagger<K, V>>,
     pub(crate) observer: Option<Observer<K, V>>,
 }
 
@@ -149,6 +154,7 @@ impl<K, V, S> Cache<K, V, S> {
             lifetime,
             loads,
             weigher,
+            tagger,
             observer,
         } = parts;
         let weighed = weigher.is_some();
@@ -173,6 +179,7 @@ impl<K, V, S> Cache<K, V, S> {
                 budget: Budget::new(capacity),
                 lifetime,
                 weigher,
+                tagger,
                 observer,
                 loads: load::Loads::new(loads),
                 orders_at_hits: policy.orders_at_hits(),

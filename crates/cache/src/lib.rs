@@ -17,6 +17,7 @@ mod removed;
 mod shard;
 mod snapshot;
 mod stripe;
+mod tags;
 mod watches;
 
 pub use ahash::RandomState;

@@ -3,6 +3,7 @@
 
 use std::borrow::Borrow;
 use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::deadline::Deadline;
 use crate::hash::spread;
 use crate::policy::{Evict, NONE, Order, Policy, reserve};
 use crate::refresh::Age;
+use crate::tags::Tags;
 use crate::watches::Watches;
 
 /// Everything about an entry stands in columns, a slot being the same place in each; a slot that
@@ -30,6 +32,8 @@ pub(crate) struct Shard<K, V> {
     used_at: Option<Vec<AtomicU64>>,
     /// How each entry ages, where values are loaded anew.
     ages: Option<Vec<Age>>,
+    /// From the first entry on that bears a tag.
+    tags: Option<Box<Tags>>,
     /// The last slot that was given up, each of which names the one before it.
     free: u32,
     /// What the entries weigh together.
@@ -94,6 +98,7 @@ impl<K, V> Shard<K, V> {
             weights: columns.weights.then(Vec::new),
             used_at: columns.used_at.then(Vec::new),
             ages: columns.ages.then(Vec::new),
+            tags: None,
             free: NONE,
             weight: 0,
             order: Order::new(policy),
@@ -185,8 +190,8 @@ impl<K, V> Shard<K, V> {
         self.order.make_room();
     }
 
-    /// Puts a key in that is not there.
-    pub(crate) fn insert(&mut self, hash: u32, key: K, value: V, terms: Terms) {
+    /// Puts a key in that is not there, and gives its slot.
+    pub(crate) fn insert(&mut self, hash: u32, key: K, value: V, terms: Terms) -> u32 {
         let used = Slot::Used {
             deadline: terms.deadline,
             key,
@@ -199,6 +204,7 @@ impl<K, V> Shard<K, V> {
         let hashes = &self.hashes;
         self.table
             .insert_unique(spread(hash), slot, |other| spread(hashes[*other as usize]));
+        slot
     }
 
     /// Puts another value into `slot`, which is in use, and gives the old one with its weight.
@@ -258,6 +264,22 @@ impl<K, V> Shard<K, V> {
             }
         }
         None
+    }
+
+    /// Gives the entry in `slot` these tags instead of those it has.
+    pub(crate) fn tag(&mut self, slot: u32, names: &[Arc<str>]) {
+        if let Some(tags) = &mut self.tags {
+            tags.remove(slot);
+        }
+        if !names.is_empty() {
+            self.tags.get_or_insert_default().insert(slot, names);
+        }
+    }
+
+    /// The slots of the entries that bear a tag.
+    pub(crate) fn bearers(&self, tag: &str) -> Vec<u32> {
+        let tags = self.tags.as_ref();
+        tags.map(|tags| tags.bearers(tag)).unwrap_or_default()
     }
 
     pub(crate) fn age(&self, slot: u32) -> Age {
@@ -355,6 +377,9 @@ impl<K, V> Shard<K, V> {
         };
         self.free = slot;
         self.weight -= weight;
+        if let Some(tags) = &mut self.tags {
+            tags.remove(slot);
+        }
         Some(Taken { key, value, weight })
     }
 }

@@ -22,7 +22,13 @@ pub(crate) struct Watches<K, V> {
     next: u64,
     /// The watches of errors that are kept, or were, the oldest first.
     kept: VecDeque<(u32, u64)>,
+    /// The tags that were purged since a watch was set that stands, and the first watch for which each
+    /// was purged before.
+    purged: Vec<(u64, Arc<str>)>,
 }
+
+/// How many purges a shard remembers for the sake of its watches; one more takes them all.
+const PURGED_MAX: usize = 64;
 
 /// How many errors a shard keeps; the oldest make room.
 const KEPT_MAX: usize = 64;
@@ -46,6 +52,7 @@ impl<K, V> Watches<K, V> {
             table: HashTable::new(),
             next: 0,
             kept: VecDeque::new(),
+            purged: Vec::new(),
         }
     }
 
@@ -168,6 +175,35 @@ impl<K, V> Watches<K, V> {
             taken.push(found.remove().0);
         }
         taken
+    }
+
+    /// All that bears `tag` is outdated, though it may come only later: who stands a watch learns of it
+    /// by [`is_purged`](Self::is_purged), and no load can be joined any more. Gives what is to be
+    /// dropped after the lock.
+    pub(crate) fn purge(&mut self, tag: &str) -> Vec<Watch<K, V>> {
+        let is_kept = |watch: &mut Watch<K, V>| watch.kept_until.is_some();
+        let kept: Vec<_> = self.table.extract_if(is_kept).collect();
+        let mut oldest = u64::MAX;
+        for watch in &mut self.table {
+            watch.is_shared = false;
+            oldest = oldest.min(watch.id);
+        }
+        self.purged.retain(|(before, _)| *before > oldest);
+        if self.table.is_empty() {
+            return kept;
+        }
+        if self.purged.len() == PURGED_MAX {
+            self.purged.clear();
+            return kept.into_iter().chain(self.table.drain()).collect();
+        }
+        self.purged.push((self.next, tag.into()));
+        kept
+    }
+
+    /// Whether one of these tags was purged since a watch was set.
+    pub(crate) fn is_purged(&self, id: u64, tags: &[Arc<str>]) -> bool {
+        let purges = |(before, tag): &(u64, Arc<str>)| id < *before && tags.contains(tag);
+        self.purged.iter().any(purges)
     }
 
     /// Takes all watches, to be dropped after the lock.

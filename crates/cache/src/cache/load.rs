@@ -321,6 +321,7 @@ where
                 time_to_live,
                 took,
                 is_refresh,
+                ..Coming::default()
             };
             inner.publish(hash, key, &value, coming);
             Ok(value)

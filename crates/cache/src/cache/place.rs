@@ -17,6 +17,7 @@ use crate::hash::{hash, short};
 use crate::removed::Leaving;
 use crate::shard::{Shard, Terms};
 use crate::stripe::Stripe;
+use crate::tags::{Names, TAGS_MAX};
 use crate::watches::Watch;
 use crate::{Cause, Removed};
 
@@ -29,12 +30,13 @@ struct Entry<K, V> {
     key: K,
     value: V,
     terms: Terms,
+    tags: Names,
     /// The watch that has to stand still.
     watch: Option<u64>,
 }
 
 /// How a value comes in.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Coming {
     /// The watch that has to stand still.
     pub(super) watch: Option<u64>,
@@ -44,6 +46,8 @@ pub(super) struct Coming {
     pub(super) took: Duration,
     /// Whether nobody asked for it.
     pub(super) is_refresh: bool,
+    /// The tags that its caller gave it.
+    pub(super) tags: Names,
 }
 
 /// Something happened to the key since the entry's value was begun.
@@ -83,7 +87,9 @@ where
             time_to_live,
             took,
             is_refresh,
+            tags,
         } = coming;
+        let tags = self.names(&key, &value, tags);
         let (deadline, age) = self.lifetime.times(&key, &value, time_to_live, took, hash);
         let terms = Terms {
             weight: self.weigher.as_ref().map_or(1, weigh),
@@ -97,6 +103,7 @@ where
             key,
             value,
             terms,
+            tags,
             watch,
         };
         let mut leaving = Leaving::new();
@@ -118,7 +125,7 @@ where
         entry: Entry<K, V>,
         leaving: &mut Leaving<K, V>,
     ) -> Result<Option<Removed<K, V>>, Outdated> {
-        if entry.weight() > self.budget.capacity() {
+        if entry.weight() > self.budget.capacity() || entry.tags.len() > TAGS_MAX {
             // Before anything is evicted for what cannot come in.
             return self.refuse(entry, leaving);
         }
@@ -184,10 +191,12 @@ where
             key,
             value,
             terms,
+            tags,
             ..
         } = entry;
         let Some(slot) = shard.find(short(hash), &key) else {
-            shard.insert(short(hash), key, value, terms);
+            let slot = shard.insert(short(hash), key, value, terms);
+            shard.tag(slot, &tags);
             stripe.tell(&shard);
             drop(shard);
             self.budget.release(credit - weight);
@@ -200,6 +209,7 @@ where
         let Some((old, old_weight)) = shard.replace(slot, value, terms) else {
             return Ok(None);
         };
+        shard.tag(slot, &tags);
         stripe.tell(&shard);
         drop(shard);
         self.budget.release(credit + old_weight - weight);
@@ -355,6 +365,7 @@ fn take_watches<K: Eq, V>(
         None => None,
         Some(id) => match shard.watches.take(hash, id) {
             None => return (false, Vec::new()),
+            Some(own) if shard.watches.is_purged(id, &entry.tags) => return (false, vec![own]),
             own => own,
         },
     };
