@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// The waker of one thing among others that a task waits for.
 ///
@@ -103,9 +103,7 @@ impl Wake for Rope {
     }
 }
 
-/// A socket that is read only if it may have something to read.
-///
-/// It is to be read by one task at a time.
+/// Something that is read only if it may have something to read, by one task at a time.
 #[derive(Debug)]
 pub(crate) struct OnBell<S> {
     stream: S,
@@ -121,8 +119,8 @@ impl<S> OnBell<S> {
     }
 
     /// Whether there may be something to read.
-    pub(crate) fn rung(&self) -> Rung {
-        self.bell.rung.clone()
+    pub(crate) fn rung(&self) -> &Rung {
+        &self.bell.rung
     }
 }
 
@@ -134,36 +132,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for OnBell<S> {
     ) -> Poll<io::Result<()>> {
         let Self { stream, bell } = &mut *self;
         bell.poll(cx, |cx| Pin::new(stream).poll_read(cx, buf))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for OnBell<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 
 use crate::exchange::Peer;
 use crate::guard;
+use crate::outbox::Socket;
 use crate::stack::GatewayService;
 use crate::timer::within;
 use crate::worker::{Current, Worker};
@@ -47,7 +48,11 @@ pub(crate) async fn serve<S: GatewayService>(
     let (mut io, heads) = {
         let serving = current.load();
         let listen = &serving.snapshot.config.listen;
-        let io = ClientIo::new(stream, activity.clone(), listen);
+        let io = ClientIo::new(
+            Socket::new(stream, worker.outbox().clone()),
+            activity.clone(),
+            listen,
+        );
         (io, listen.heads)
     };
     let protocol = match before_drain(&worker, io.protocol()).await {

@@ -24,6 +24,7 @@ use crate::config;
 use crate::exchange::{Outbound, Request, Response};
 use crate::forward;
 use crate::metrics::{EndpointMetrics, Metrics};
+use crate::outbox::Outbox;
 use crate::snapshot::Snapshot;
 use failure::Failure;
 pub(crate) use h2::StreamBody;
@@ -83,6 +84,7 @@ impl Upstream {
         index: usize,
         metrics: &Metrics,
         clock: &Clock,
+        outbox: &Outbox,
         snapshot: &Snapshot,
         before: Option<&Self>,
     ) -> Self {
@@ -103,7 +105,7 @@ impl Upstream {
                 server: server.clone(),
                 connections: match config.protocol {
                     config::Protocol::Http1 => {
-                        let pool = Pool::new(name, config, metrics.clone(), clock);
+                        let pool = Pool::new(name, config, metrics.clone(), clock, outbox);
                         Connections::Http1(Arc::new(pool))
                     }
                     config::Protocol::Http2 => {

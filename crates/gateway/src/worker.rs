@@ -19,6 +19,7 @@ use tokio::sync::futures::Notified;
 use crate::access_log::{AccessLog, LogBuffer};
 use crate::exchange::Peer;
 use crate::metrics::Http2Metrics;
+use crate::outbox::Outbox;
 use crate::places::{Place, Places};
 use crate::record::Recorder;
 use crate::reload::{Followed, Follower};
@@ -42,6 +43,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     log: Option<Arc<LogBuffer>>,
+    outbox: Outbox,
     draining: AtomicBool,
     drain: Notify,
     open: AtomicUsize,
@@ -74,6 +76,7 @@ pub(crate) fn spawn(
         .build()?;
     let worker = Arc::new(Worker {
         log: log.map(|log| Arc::new(log.buffer())),
+        outbox: Outbox::default(),
         draining: AtomicBool::new(false),
         drain: Notify::new(),
         open: AtomicUsize::new(0),
@@ -134,6 +137,7 @@ async fn run<S: GatewayService>(
     current: Arc<Current<S>>,
     listener: TcpListener,
 ) -> usize {
+    tokio::spawn(worker.outbox.clone().serve());
     tokio::spawn(housekeeping::keep(worker.clone(), current.clone()));
     let mut phase = worker.shared.phase.subscribe();
     let mut draining = std::pin::pin!(phase.wait_for(|phase| *phase != Phase::Serving));
@@ -189,7 +193,14 @@ impl Worker {
                     place.map(|place| &*upstreams[place])
                 });
                 let (metrics, clock) = (&self.shared.metrics, &self.shared.clock);
-                Arc::new(Upstream::new(index, metrics, clock, snapshot, before))
+                Arc::new(Upstream::new(
+                    index,
+                    metrics,
+                    clock,
+                    &self.outbox,
+                    snapshot,
+                    before,
+                ))
             });
         let upstreams: Vec<_> = upstreams.collect();
         Serving {
@@ -201,6 +212,11 @@ impl Worker {
 
     pub(crate) fn clock(&self) -> &Clock {
         &self.shared.clock
+    }
+
+    /// Where small writes are left.
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
     }
 
     pub(crate) fn http2_metrics(&self) -> &Http2Metrics {

@@ -7,15 +7,13 @@ use std::time::Duration;
 use http::StatusCode;
 use stanchion_core::Instant;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::activity::{Activity, InputState, Phase};
 use super::h2::Frames;
 use super::input::{End, Input, Protocol, Refused};
-use crate::bell::OnBell;
 use crate::config::Listen;
-use crate::gathered;
 use crate::guard::Refusal;
+use crate::outbox::Socket;
 use crate::pace::Pace;
 use crate::timer::{LazyTimer, within};
 
@@ -38,7 +36,7 @@ const HEAD_TIMEOUT: Refusal = Refusal {
 /// or for the client to take what is written. Bodies keep their own time.
 #[derive(Debug)]
 pub(super) struct ClientIo {
-    stream: OnBell<TcpStream>,
+    stream: Socket,
     input: Input,
     activity: Arc<Activity>,
     header_timeout: Duration,
@@ -47,8 +45,6 @@ pub(super) struct ClientIo {
     read_timer: LazyTimer,
     write_timer: LazyTimer,
     blocked_since: Option<Instant>,
-    /// Where small pieces are put together: 1 KiB at most.
-    scratch: Vec<u8>,
     /// Read since the task was last suspended, of HTTP/2.
     read_in_turn: usize,
     /// Of HTTP/2, once something came in.
@@ -56,10 +52,10 @@ pub(super) struct ClientIo {
 }
 
 impl ClientIo {
-    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, listen: &Listen) -> Self {
+    pub(super) fn new(stream: Socket, activity: Arc<Activity>, listen: &Listen) -> Self {
         let clock = activity.clock();
         Self {
-            stream: OnBell::new(stream),
+            stream,
             input: Input::new(listen.heads),
             header_timeout: listen.header_timeout,
             idle_timeout: listen.idle_timeout,
@@ -67,7 +63,6 @@ impl ClientIo {
             read_timer: LazyTimer::new(clock.clone()),
             write_timer: LazyTimer::new(clock.clone()),
             blocked_since: None,
-            scratch: Vec::new(),
             read_in_turn: 0,
             frames: None,
             activity,
@@ -120,10 +115,14 @@ impl ClientIo {
     /// Dropping the future closes at once.
     pub(super) async fn close(mut self) {
         let broken = matches!(self.input.end(), Some(End::Broken));
-        if broken || self.input.is_between_requests() || self.stream.shutdown().await.is_err() {
+        if broken || self.input.is_between_requests() {
             return;
         }
         let clock = self.activity.clock().clone();
+        let shut = within(&clock, LINGER, self.stream.shutdown()).await;
+        if !matches!(shut, Some(Ok(()))) {
+            return;
+        }
         let (mut scratch, mut left) = (vec![0; 16 * 1024], LINGER_BYTES_MAX);
         let drained = async {
             while let Ok(read @ 1..) = self.stream.read(&mut scratch).await {
@@ -165,6 +164,19 @@ impl ClientIo {
             Some(deadline) => self.read_timer.poll(cx, deadline),
             None => Poll::Pending,
         }
+    }
+
+    /// Passes on what a flush gave, but fails one that is late.
+    fn wait_for_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        flushed: Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>> {
+        if flushed.is_ready() && self.blocked_since.is_none() {
+            return flushed;
+        }
+        let written = flushed.map_ok(|()| 0);
+        self.wait_for_write(cx, written).map_ok(drop)
     }
 
     /// Passes on what a write gave, but fails one that is late.
@@ -268,10 +280,7 @@ impl AsyncWrite for ClientIo {
         if self.activity.input() == InputState::Broken {
             return Poll::Ready(Err(broken()));
         }
-        let Self {
-            stream, scratch, ..
-        } = &mut *self;
-        let written = gathered::poll_write(stream, cx, bufs, scratch);
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.wait_for_write(cx, written)
     }
 
@@ -285,11 +294,13 @@ impl AsyncWrite for ClientIo {
         if let Some(deadline) = self.read_deadline() {
             self.read_timer.arm(cx, deadline);
         }
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.wait_for_flush(cx, flushed)
     }
 
     /// Leaves the closing to [`close`](Self::close): there may be a refusal to write.
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_flush(cx)
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let left = self.stream.poll_leave(cx);
+        self.wait_for_flush(cx, left)
     }
 }

@@ -9,7 +9,8 @@ use stanchion_core::{Clock, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::bell::{OnBell, Rung};
+use crate::bell::Rung;
+use crate::outbox::{Outbox, Socket};
 use crate::timer::LazyTimer;
 
 /// Whether a request is under way on a connection; clones share. Who uses or keeps the connection
@@ -61,7 +62,7 @@ impl Patience {
 /// of a response came, and none of the request could be written.
 #[derive(Debug)]
 pub(super) struct UpstreamIo {
-    stream: OnBell<TcpStream>,
+    stream: Socket,
     in_use: InUse,
     patience: Patience,
     waiting_since: Option<Instant>,
@@ -69,11 +70,16 @@ pub(super) struct UpstreamIo {
 }
 
 impl UpstreamIo {
-    pub(super) fn new(stream: TcpStream, patience: Patience, clock: &Clock) -> (Self, InUse) {
-        let stream = OnBell::new(stream);
+    pub(super) fn new(
+        stream: TcpStream,
+        outbox: Outbox,
+        patience: Patience,
+        clock: &Clock,
+    ) -> (Self, InUse) {
+        let stream = Socket::new(stream, outbox);
         let in_use = InUse {
             in_use: Arc::default(),
-            rung: stream.rung(),
+            rung: stream.rung().clone(),
         };
         let io = Self {
             stream,

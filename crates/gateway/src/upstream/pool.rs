@@ -19,6 +19,7 @@ use super::{Bounds, Connection};
 use crate::config;
 use crate::exchange::Inbound;
 use crate::metrics::EndpointMetrics;
+use crate::outbox::Outbox;
 use crate::places::Places;
 use crate::timer::within;
 
@@ -44,6 +45,7 @@ pub(super) struct Pool {
     patience: Patience,
     metrics: EndpointMetrics,
     clock: Clock,
+    outbox: Outbox,
     places: Places,
     /// Used by one thread, and by a reload, so hardly ever contended.
     shelf: Mutex<Shelf>,
@@ -70,12 +72,14 @@ impl Pool {
         config: &config::Upstream,
         metrics: EndpointMetrics,
         clock: &Clock,
+        outbox: &Outbox,
     ) -> Self {
         Self {
             address,
             patience: Patience::new(config.response_timeout),
             metrics,
             clock: clock.clone(),
+            outbox: outbox.clone(),
             places: Places::new(config.connections_max),
             shelf: Mutex::new(Shelf {
                 bounds: Bounds::of(config),
@@ -162,7 +166,12 @@ impl Pool {
             .ok_or(Failure::ConnectTimeout)?
             .map_err(|_| Failure::ConnectRefused)?;
         let open = self.metrics.opened();
-        let (io, in_use) = UpstreamIo::new(stream, self.patience.clone(), &self.clock);
+        let (io, in_use) = UpstreamIo::new(
+            stream,
+            self.outbox.clone(),
+            self.patience.clone(),
+            &self.clock,
+        );
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_BYTES_MAX)
             .max_header_size(HEAD_BYTES_MAX)
