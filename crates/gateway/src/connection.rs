@@ -94,6 +94,8 @@ async fn http1<S: GatewayService>(
         .max_header_size(buffer_bytes_max)
         // `ClientIo` keeps the times, without a timer for every request.
         .header_read_timeout(None)
+        // `ClientIo` notices a client that leaves, without a buffer for what it might send.
+        .half_close(true)
         .serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
 

@@ -1,4 +1,5 @@
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -151,6 +152,28 @@ impl Input {
                 self.judge_held();
             }
         }
+    }
+
+    /// Reads on while a request is under way: nothing at the end. What comes is held, and then no
+    /// more is read.
+    pub(super) fn poll_ahead(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut stream: impl AsyncRead + Unpin,
+    ) -> Poll<io::Result<usize>> {
+        if self.end.is_some() || !self.held.is_empty() {
+            return Poll::Pending;
+        }
+        let mut space = [const { MaybeUninit::uninit() }; READ];
+        let mut buf = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut stream).poll_read(cx, &mut buf))?;
+        let came = buf.filled().len();
+        if came > 0 {
+            self.arrived = true;
+            self.held.extend_from_slice(buf.filled());
+            self.judge_held();
+        }
+        Poll::Ready(Ok(came))
     }
 
     /// Reads on to what is held; how much.

@@ -166,6 +166,23 @@ impl ClientIo {
         }
     }
 
+    /// Fails once a client leaves whose request is under way.
+    ///
+    /// hyper has another way to notice, which takes a buffer for each request.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let may_tell = self.activity.phase() == Phase::Busy
+            && self.stream.rung().get()
+            && !self.activity.is_body_coming()
+            && !self.activity.multiplexed();
+        if may_tell && let Poll::Ready(came) = self.input.poll_ahead(cx, &mut self.stream) {
+            if came? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.note_input();
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Passes on what a flush gave, but fails one that is late.
     fn wait_for_flush(
         &mut self,
@@ -294,6 +311,7 @@ impl AsyncWrite for ClientIo {
         if let Some(deadline) = self.read_deadline() {
             self.read_timer.arm(cx, deadline);
         }
+        ready!(self.poll_gone(cx))?;
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         self.wait_for_flush(cx, flushed)
     }

@@ -64,6 +64,56 @@ fn an_endpoint_that_says_nothing_gives_504() {
 }
 
 #[test]
+fn a_client_that_leaves_has_its_request_given_up_at_the_server() {
+    let origin = Origin::start(|head, wire| {
+        wire.body(head);
+        assert!(wire.ends(), "the gateway gives up");
+        Then::Close
+    });
+    let gateway = before(&origin);
+    let body = &["content-length: 4"][..];
+    for (count, (fields, body)) in [(&[][..], ""), (body, "body")].into_iter().enumerate() {
+        let mut client = client(&gateway);
+        client.ask("POST", "/", fields);
+        client.write(body);
+        eventually("it is there", || origin.requests().len() == count + 1);
+        drop(client);
+        eventually("it is given up", || origin.closed() == count + 1);
+    }
+    gateway.shutdown();
+}
+
+#[test]
+fn what_comes_while_a_request_is_under_way_is_answered_after_it() {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let origin = Origin::start(move |head, wire| {
+        if head.first.contains("/slow") {
+            wait.lock().unwrap().recv().unwrap();
+        }
+        wire.write(ok(head.first.split(' ').nth(1).unwrap()));
+        Then::Keep
+    });
+    let gateway = before(&origin);
+    let mut client = client(&gateway);
+    client.ask("GET", "/slow", &[]);
+    eventually("it is there", || origin.requests().len() == 1);
+    let many: Vec<String> = (0..300).map(|number| format!("/{number}")).collect();
+    for target in &many {
+        client.ask("GET", target, &[]);
+    }
+    client.write("GET / HTTP/1.1\r\nhost: a.te");
+    go.send(()).unwrap();
+    assert_eq!(client.reply().text(), "/slow");
+    for target in &many {
+        assert_eq!(client.reply().text(), target);
+    }
+    client.write("st\r\n\r\n");
+    assert_eq!(client.reply().text(), "/");
+    gateway.shutdown();
+}
+
+#[test]
 fn an_endpoint_that_does_not_take_the_connection_gives_504_or_502() {
     // A queue of one, which is filled: further handshakes are not finished.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
